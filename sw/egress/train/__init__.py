@@ -1,0 +1,1 @@
+"""Training under a rate constraint (BackSlash) and what it needs; imports torch."""
