@@ -63,7 +63,9 @@ class ExpGolomb:
             If ``symbol`` is negative or does not fit ``symbol_width``.
         """
         if not 0 <= symbol < 1 << self.symbol_width:
-            raise ValueError(f"symbol must be within 0..{(1 << self.symbol_width) - 1}, not {symbol}")
+            raise ValueError(
+                f"symbol must be within 0..{(1 << self.symbol_width) - 1}, not {symbol}"
+            )
         if symbol < self.head << self.order:
             return symbol >> self.order, symbol & ((1 << self.order) - 1), self.order
         rest = symbol - (self.head << self.order)
@@ -100,14 +102,14 @@ class ExpGolomb:
         zeros = (one if one >= 0 else len(bits)) - start
         growth = max(0, zeros - self.head)
         if self.order + growth > self.symbol_width + 1:
-            raise BitstreamError(
-                Reason.BAD_CODEWORD, f"{zeros} leading zeros", bit_offset=start
-            )
+            raise BitstreamError(Reason.BAD_CODEWORD, f"{zeros} leading zeros", bit_offset=start)
         end = one + 1 + self.order + growth
         if one < 0 or end > len(bits):
             raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=start)
         suffix = int(bits[one + 1 : end] or "0", 2)
-        symbol = (min(zeros, self.head) << self.order) + (((1 << growth) - 1) << self.order) + suffix
+        symbol = (
+            (min(zeros, self.head) << self.order) + (((1 << growth) - 1) << self.order) + suffix
+        )
         if symbol >> self.symbol_width:
             raise BitstreamError(Reason.BAD_CODEWORD, f"symbol {symbol}", bit_offset=start)
         return symbol, end

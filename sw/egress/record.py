@@ -1,0 +1,277 @@
+"""Record and segment headers, and how weights are dealt to segments (FORMAT.md, 6 and 7)."""
+
+import struct
+from binascii import crc_hqx
+from dataclasses import dataclass
+
+import numpy as np
+
+from egress.errors import BitstreamError, Reason
+from egress.setting import Setting, max_level
+
+MAGIC = 0x454752
+VERSION = 1
+HEADER_WORDS = 10
+HEADER_BYTES = 4 * HEADER_WORDS
+MAX_SETTINGS = 4
+MAX_INTERLEAVE = 256
+MAX_SEGMENT_WEIGHTS = 0xFFFF
+MIN_SEGMENT_WORDS = 2
+BUFFER_RANGE = (5, 11)
+
+PROFILES = {"small": 7, "large": 9}
+"""Value of the header's ``buffer`` field by profile: 512 and 2048 bytes of segment buffer."""
+
+
+def crc16(data: bytes, value: int = 0xFFFF) -> int:
+    """CRC-16/IBM-3740 of ``data``, going on from ``value``."""
+    return crc_hqx(data, value)
+
+
+def check_step(step_bits: int, level_bits: int) -> None:
+    """Check that a bfloat16 pattern is a step that the format allows.
+
+    Raises
+    ------
+    ValueError
+        If it is negative, zero, subnormal, infinite, NaN, or so large that the largest weight
+        would not be finite.
+    """
+    exponent = step_bits >> 7 & 0xFF
+    if step_bits >> 15 or not 1 <= exponent <= 254 - level_bits:
+        raise ValueError(
+            "step must be a positive normal bfloat16 whose largest weight is finite, "
+            f"not 0x{step_bits:04x}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """Header of a record.
+
+    Parameters
+    ----------
+    level_bits : int
+        8 or 16.
+    step_bits : int
+        The step as a bfloat16 bit pattern.
+    weights : int
+        Weights of the record, 1 or more.
+    segment_weights : int
+        ``W``, weights of a full segment, 1..65535.
+    interleave : int
+        ``G``, segments of a group among which weights are dealt in turn, 1..256.
+    buffer : int
+        Base-2 logarithm of the largest payload in words, 5..11.
+    settings : tuple of Setting
+        1 to 4 settings.
+    words : int
+        Length of all segments, their headers included, in 32-bit words.
+
+    Raises
+    ------
+    ValueError
+        If a field breaks a rule of FORMAT.md, sections 3, 5 and 7.
+    """
+
+    level_bits: int
+    step_bits: int
+    weights: int
+    segment_weights: int
+    interleave: int
+    buffer: int
+    settings: tuple[Setting, ...]
+    words: int
+
+    def __post_init__(self) -> None:
+        max_level(self.level_bits)
+        check_step(self.step_bits, self.level_bits)
+        for name, value, low, high in (
+            ("weights", self.weights, 1, 0xFFFFFFFF),
+            ("segment_weights", self.segment_weights, 1, MAX_SEGMENT_WEIGHTS),
+            ("interleave", self.interleave, 1, MAX_INTERLEAVE),
+            ("buffer", self.buffer, *BUFFER_RANGE),
+            ("number of settings", len(self.settings), 1, MAX_SETTINGS),
+            ("words", self.words, 0, 0xFFFFFFFF),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be within {low}..{high}, not {value}")
+        for setting in self.settings:
+            setting.check(self.level_bits)
+
+    @property
+    def buffer_words(self) -> int:
+        """Largest payload of a segment, in words."""
+        return 1 << self.buffer
+
+    @property
+    def segments(self) -> int:
+        """Number of segments."""
+        groups, rest = divmod(self.weights, self.interleave * self.segment_weights)
+        return groups * self.interleave + min(self.interleave, rest)
+
+    def segment_slice(self, segment: int) -> slice:
+        """Which weights of the tensor, flattened, segment number ``segment`` holds, in order."""
+        group, lane = divmod(segment, self.interleave)
+        first = group * self.interleave * self.segment_weights
+        end = min(self.weights, first + self.interleave * self.segment_weights)
+        return slice(first + lane, end, self.interleave)
+
+    def segment_lengths(self) -> np.ndarray:
+        """Weights of each segment, int64, shape ``(segments,)``."""
+        lengths = np.full(self.segments, self.segment_weights, np.int64)
+        groups, rest = divmod(self.weights, self.interleave * self.segment_weights)
+        last = np.arange(min(self.interleave, rest))
+        lengths[groups * self.interleave :] = (rest - last + self.interleave - 1) // self.interleave
+        return lengths
+
+    def pack(self) -> bytes:
+        """The header's 40 bytes."""
+        settings = [setting.pack() for setting in self.settings]
+        body = struct.pack(
+            ">10I",
+            MAGIC << 8 | VERSION,
+            self.level_bits << 24 | self.buffer << 20 | (len(settings) - 1) << 18 | self.step_bits,
+            self.weights,
+            self.segment_weights << 16 | (self.interleave - 1),
+            self.words,
+            *settings,
+            *[0] * (MAX_SETTINGS - len(settings)),
+            0,
+        )
+        return body[:-2] + struct.pack(">H", crc16(body))
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview, bit_offset: int = 0) -> "Header":
+        """Read the header at the start of ``data``, which lies ``bit_offset`` bits into a stream.
+
+        Raises
+        ------
+        BitstreamError
+            With reasons 1 to 4, 11 or 12 of FORMAT.md, section 9.
+        """
+        head = bytes(data[:HEADER_BYTES])
+
+        def refuse(reason: Reason, detail: str, word: int = 0) -> BitstreamError:
+            return BitstreamError(reason, detail, bit_offset=bit_offset + 32 * word)
+
+        if len(head) >= 3 and head[:3] != MAGIC.to_bytes(3, "big"):
+            raise refuse(Reason.BAD_MAGIC, f"a record begins with 'EGR', not {head[:3]!r}")
+        if len(head) >= 4 and head[3] != VERSION:
+            raise refuse(
+                Reason.UNSUPPORTED_VERSION, f"version {head[3]}; this decoder reads {VERSION}"
+            )
+        if len(head) < HEADER_BYTES:
+            raise refuse(
+                Reason.TRUNCATED, f"{len(head)} of the header's {HEADER_BYTES} bytes are there"
+            )
+        if crc16(head[:-2] + b"\0\0") != int.from_bytes(head[-2:], "big"):
+            raise refuse(Reason.BAD_HEADER_CRC, "the record's header is damaged", 9)
+        word = struct.unpack(">10I", head)
+        count = (word[1] >> 18 & 3) + 1
+        if word[1] >> 16 & 3 or word[3] >> 8 & 0xFF or word[9] >> 16 or any(word[5 + count : 9]):
+            raise refuse(Reason.BAD_HEADER_FIELD, "reserved bits and unused settings must be 0")
+        level_bits = word[1] >> 24
+        at = 1
+        try:
+            max_level(level_bits)
+            settings = []
+            for at in range(5, 5 + count):
+                settings.append(Setting.unpack(word[at], level_bits))
+            at = 1
+            header = cls(
+                level_bits=level_bits,
+                step_bits=word[1] & 0xFFFF,
+                weights=word[2],
+                segment_weights=word[3] >> 16,
+                interleave=(word[3] & 0xFF) + 1,
+                buffer=word[1] >> 20 & 0xF,
+                settings=tuple(settings),
+                words=word[4],
+            )
+        except ValueError as error:
+            raise refuse(Reason.BAD_HEADER_FIELD, str(error), at) from None
+        if header.words < MIN_SEGMENT_WORDS * header.segments:
+            raise refuse(
+                Reason.BAD_LENGTH,
+                f"{header.words} words cannot hold {header.segments} segments",
+                4,
+            )
+        return header
+
+
+def pack_segment(setting_index: int, payload: bytes, number: int) -> bytes:
+    """A segment: its header word and ``payload`` (whole words), as segment ``number``."""
+    head = struct.pack(">H", setting_index << 14 | len(payload) // 4)
+    crc = crc16(head + struct.pack(">H", number & 0xFFFF) + payload)
+    return head + struct.pack(">H", crc) + payload
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where a segment's payload lies in a record, and what decodes it."""
+
+    number: int
+    setting: Setting
+    weights: int
+    start: int
+    """First byte of the payload, from the start of the record."""
+    words: int
+
+
+def find_segments(header: Header, record: bytes | memoryview) -> list[Segment]:
+    """Walk the segment headers of ``record``, checking all of framing and every CRC.
+
+    Raises
+    ------
+    BitstreamError
+        With reasons 6, 7, 11 or 12.
+    """
+    at = HEADER_BYTES
+    end = HEADER_BYTES + 4 * header.words
+    if len(record) < end:
+        raise BitstreamError(
+            Reason.TRUNCATED,
+            f"the record has {end} bytes, {len(record)} are there",
+            bit_offset=8 * len(record),
+        )
+    segments = []
+    for number, weights in enumerate(header.segment_lengths().tolist()):
+        if end - at < 4 * MIN_SEGMENT_WORDS:
+            raise BitstreamError(
+                Reason.BAD_LENGTH, "the record's words end early", bit_offset=8 * at, segment=number
+            )
+        upper = record[at] << 8 | record[at + 1]
+        index, words = upper >> 14, upper & 0xFFF
+        if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
+            raise BitstreamError(
+                Reason.BAD_SEGMENT_HEADER,
+                f"setting {index} of {len(header.settings)}, {words} words of at most "
+                f"{header.buffer_words}, reserved bits {upper >> 12 & 3}",
+                bit_offset=8 * at,
+                segment=number,
+            )
+        start = at + 4
+        if start + 4 * words > end:
+            raise BitstreamError(
+                Reason.BAD_LENGTH,
+                f"the segment needs {words} words, the record has {(end - start) // 4} left",
+                bit_offset=8 * at,
+                segment=number,
+            )
+        crc = crc16(bytes(record[at : at + 2]) + struct.pack(">H", number & 0xFFFF))
+        crc = crc16(bytes(record[start : start + 4 * words]), crc)
+        if crc != record[at + 2] << 8 | record[at + 3]:
+            raise BitstreamError(
+                Reason.BAD_SEGMENT_CRC,
+                f"the segment's {words} words are damaged",
+                bit_offset=8 * at,
+                segment=number,
+            )
+        segments.append(Segment(number, header.settings[index], weights, start, words))
+        at = start + 4 * words
+    if at != end:
+        raise BitstreamError(
+            Reason.BAD_LENGTH, f"{(end - at) // 4} words follow the last segment", bit_offset=8 * at
+        )
+    return segments
