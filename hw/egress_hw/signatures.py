@@ -1,0 +1,76 @@
+"""Payloads of the streams between the decoder's components.
+
+Names and meanings are those of FORMAT.md. Every port is an `amaranth.lib.stream` of one of these
+layouts, so that any component can be tested, replaced or reused alone.
+"""
+
+from typing import Literal
+
+from amaranth.hdl import Shape, signed, unsigned
+from amaranth.lib import data
+
+WORD_BITS = 32
+
+Output = Literal["level", "float32", "bfloat16"]
+"""What the dequantizer gives: the level itself, or its product with the step."""
+
+
+class SettingLayout(data.Struct):
+    """A setting's word as it stands in the record's header, split into fields."""
+
+    reserved: unsigned(5)  # pyright: ignore[reportInvalidTypeForm]
+    run_limit: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    stride: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
+    threshold: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    magnitude_head: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    magnitude_order: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    head: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    order: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    mode: unsigned(2)  # pyright: ignore[reportInvalidTypeForm]
+
+
+def segment_layout() -> data.StructLayout:
+    """What a lane must know of a segment before it decodes it.
+
+    Members: ``setting`` (`SettingLayout`), ``wide`` (levels have 16 bits, not 8), ``weights``
+    (levels to give), ``words`` (payload words to take; 0 if ``damaged``), ``damaged`` (the CRC
+    failed: no words follow, give ``weights`` beats marked as errors), ``last`` (the lane's last
+    segment of the record).
+    """
+    return data.StructLayout(
+        {
+            "setting": SettingLayout,
+            "wide": unsigned(1),
+            "weights": unsigned(16),
+            "words": unsigned(12),
+            "damaged": unsigned(1),
+            "last": unsigned(1),
+        }
+    )
+
+
+def level_layout(level_bits: int) -> data.StructLayout:
+    """One decoded level: ``level`` (signed; 0 where ``error``), ``error``, ``last`` of segment."""
+    return data.StructLayout({"level": signed(level_bits), "error": 1, "last": 1})
+
+
+def output_shape(output: Output, level_bits: int) -> Shape:
+    """Shape of one weight at the core's output."""
+    return {"level": signed(level_bits), "float32": unsigned(32), "bfloat16": unsigned(16)}[output]
+
+
+def beat_layout(lanes: int, output: Output, level_bits: int) -> data.StructLayout:
+    """One beat of the core: up to ``lanes`` weights, lane 0 first.
+
+    Members: ``weights`` (array), ``keep`` (bit ``l``: lane ``l`` holds a weight), ``error`` (bit
+    ``l``: lane ``l``'s weight is missing and stands for its place only; its value is 0), ``last``
+    (last beat of the record). A beat holds the ``j``-th weights of ``lanes`` consecutive segments.
+    """
+    return data.StructLayout(
+        {
+            "weights": data.ArrayLayout(output_shape(output, level_bits), lanes),
+            "keep": unsigned(lanes),
+            "error": unsigned(lanes),
+            "last": 1,
+        }
+    )
