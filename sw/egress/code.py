@@ -6,6 +6,8 @@ from egress.errors import BitstreamError, Reason
 
 MAX_ORDER = 15
 MAX_HEAD = 15
+MAX_ZEROS = 32
+"""Leading zeros are counted so far; no codeword that a decoder accepts has as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class ExpGolomb:
     head : int
         ``T``, 0..15, how many leading zeros cost one bit each before the suffix grows.
     symbol_width : int
-        Bits of the largest symbol, 1..32.
+        Bits of the largest symbol, 1..16.
 
     Raises
     ------
@@ -47,7 +49,7 @@ class ExpGolomb:
         for name, value, low, high in (
             ("order", self.order, 0, MAX_ORDER),
             ("head", self.head, 0, MAX_HEAD),
-            ("symbol_width", self.symbol_width, 1, 32),
+            ("symbol_width", self.symbol_width, 1, 16),
         ):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
@@ -83,6 +85,16 @@ class ExpGolomb:
         zeros, suffix, suffix_bits = self.split(symbol)
         return "0" * zeros + "1" + (f"{suffix:0{suffix_bits}b}" if suffix_bits else "")
 
+    def extent(self, bits: str, start: int = 0) -> tuple[int, int]:
+        """Leading zeros, counted up to 32, and end of the codeword that begins at ``bits[start]``.
+
+        The end may lie beyond the bits that are there.
+        """
+        zeros = bits.find("1", start, start + MAX_ZEROS) - start
+        if zeros < 0:
+            zeros = MAX_ZEROS
+        return zeros, start + zeros + 1 + self.order + max(0, zeros - self.head)
+
     def decode(self, bits: str, start: int = 0) -> tuple[int, int]:
         """Decode the codeword that begins at ``bits[start]``.
 
@@ -95,21 +107,16 @@ class ExpGolomb:
         Raises
         ------
         BitstreamError
-            With reason ``OVERRUN`` if the bits end inside the codeword, ``BAD_CODEWORD`` if the
-            symbol does not fit ``symbol_width``; ``bit_offset`` is ``start``.
+            With reason ``OVERRUN`` if the bits end inside the codeword, else ``BAD_CODEWORD`` if
+            the symbol does not fit ``symbol_width``; ``bit_offset`` is ``start``.
         """
-        one = bits.find("1", start)
-        zeros = (one if one >= 0 else len(bits)) - start
-        growth = max(0, zeros - self.head)
-        if self.order + growth > self.symbol_width + 1:
-            raise BitstreamError(Reason.BAD_CODEWORD, f"{zeros} leading zeros", bit_offset=start)
-        end = one + 1 + self.order + growth
-        if one < 0 or end > len(bits):
+        zeros, end = self.extent(bits, start)
+        if end > len(bits):
             raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=start)
-        suffix = int(bits[one + 1 : end] or "0", 2)
-        symbol = (
-            (min(zeros, self.head) << self.order) + (((1 << growth) - 1) << self.order) + suffix
-        )
-        if symbol >> self.symbol_width:
-            raise BitstreamError(Reason.BAD_CODEWORD, f"symbol {symbol}", bit_offset=start)
+        suffix = int(bits[start + zeros + 1 : end] or "0", 2)
+        growth = max(0, zeros - self.head)
+        symbol = (min(zeros, self.head) << self.order) + (((1 << growth) - 1) << self.order)
+        symbol += suffix
+        if zeros == MAX_ZEROS or symbol >> self.symbol_width:
+            raise BitstreamError(Reason.BAD_CODEWORD, f"{zeros} leading zeros", bit_offset=start)
         return symbol, end

@@ -126,7 +126,7 @@ class Header:
         return lengths
 
     def pack(self) -> bytes:
-        """The header's 40 bytes."""
+        """Return the header's 40 bytes."""
         settings = [setting.pack() for setting in self.settings]
         body = struct.pack(
             ">10I",
@@ -201,7 +201,7 @@ class Header:
 
 
 def pack_segment(setting_index: int, payload: bytes, number: int) -> bytes:
-    """A segment: its header word and ``payload`` (whole words), as segment ``number``."""
+    """Return segment ``number``: a header word and ``payload``, which is whole words."""
     head = struct.pack(">H", setting_index << 14 | len(payload) // 4)
     crc = crc16(head + struct.pack(">H", number & 0xFFFF) + payload)
     return head + struct.pack(">H", crc) + payload

@@ -6,6 +6,7 @@ Everything faster is tested for equality with this module, bit for bit. It works
 
 from collections.abc import Sequence
 
+from egress.code import ExpGolomb
 from egress.errors import BitstreamError, Reason
 from egress.setting import (
     WINDOW_BITS,
@@ -92,16 +93,26 @@ def decode_segment(bits: str, weights: int, setting: Setting, level_bits: int = 
     return levels
 
 
-def _read_symbol(bits: str, at: int, setting: Setting, level_bits: int) -> tuple[int, int]:
-    """Read a symbol of the first code (or a raw field), refusing one above the largest."""
-    if setting.mode is Mode.RAW:
-        end = at + setting.order + 1
-        if end > len(bits):
-            raise BitstreamError(Reason.OVERRUN, "truncated raw field", bit_offset=at)
-        symbol = int(bits[at:end], 2)
-    else:
-        symbol, end = setting.code.decode(bits, at)
-    return _bounded(symbol, setting.max_symbol(level_bits), at), end
+def _read_symbol(
+    bits: str, at: int, setting: Setting, level_bits: int, following: int = 0
+) -> tuple[int, int]:
+    """Read a symbol of the first code, or a raw field; ``following`` bits after it must exist."""
+    largest = setting.max_symbol(level_bits)
+    if setting.mode is not Mode.RAW:
+        return _read_codeword(bits, at, setting.code, largest, following)
+    end = at + setting.order + 1
+    if end > len(bits):
+        raise BitstreamError(Reason.OVERRUN, "truncated raw field", bit_offset=at)
+    return _bounded(int(bits[at:end], 2), largest, at), end
+
+
+def _read_codeword(
+    bits: str, at: int, code: ExpGolomb, largest: int, following: int = 0
+) -> tuple[int, int]:
+    if code.extent(bits, at)[1] + following > len(bits):
+        raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=at)
+    symbol, end = code.decode(bits, at)
+    return _bounded(symbol, largest, at), end
 
 
 def _bounded(symbol: int, largest: int, at: int) -> int:
@@ -120,10 +131,8 @@ def _decode_runs(
     at = 0
     while len(levels) < weights:
         start = at
-        symbol, at = _read_symbol(bits, at, setting, level_bits)
+        symbol, at = _read_symbol(bits, at, setting, level_bits, following=1)
         run, big = setting.unslot(symbol) if joint else (symbol, False)
-        if at >= len(bits):
-            raise BitstreamError(Reason.OVERRUN, "no sign bit", bit_offset=start)
         negative = bits[at] == "1"
         at += 1
         if run > setting.max_run or (big and run == setting.max_run):
@@ -146,8 +155,8 @@ def _decode_runs(
         magnitude = 1
         if big or not joint:
             start = at
-            symbol, at = setting.magnitude_code.decode(bits, at)
-            _bounded(symbol, setting.max_magnitude_symbol(level_bits), start)
+            largest = setting.max_magnitude_symbol(level_bits)
+            symbol, at = _read_codeword(bits, at, setting.magnitude_code, largest)
             magnitude = symbol + (2 if joint else 1)
         levels.append(-magnitude if negative else magnitude)
     return levels, at

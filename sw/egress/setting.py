@@ -186,7 +186,7 @@ class Setting:
             raise ValueError(f"longest codeword must be at most {WINDOW_BITS} bits, not {longest}")
 
     def pack(self) -> int:
-        """The setting as a word."""
+        """Return the setting as a word."""
         values = {name: getattr(self, name, 0) for name, _, _ in _FIELDS}
         values["stride_bit"] = int(self.stride == 4)
         return sum(int(values[name]) << (top - width + 1) for name, top, width in _FIELDS)

@@ -1,0 +1,222 @@
+"""Records: levels to bytes and back (FORMAT.md, section 7)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from egress.choose import Choice, Family, candidate_settings, choose
+from egress.errors import BitstreamError, Reason
+from egress.pack import Ints, Levels, encode_fields, pack_bits
+from egress.quantize import DEFAULT_STEP, bits_to_step, dequantize, step_to_bits
+from egress.record import (
+    HEADER_BYTES,
+    MAX_SEGMENT_WEIGHTS,
+    PROFILES,
+    Header,
+    find_segments,
+    pack_segment,
+)
+from egress.setting import max_level
+from egress.unpack import decode_segments
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A decoded record.
+
+    Members
+    -------
+    levels : int8 or int16, shape (weights,)
+    step : float
+    header : Header
+    size : int
+        Bytes of the record; what follows in the data is not part of it.
+    """
+
+    levels: Levels
+    step: float
+    header: Header
+    size: int
+
+    def weights(self, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """Dequantized weights, shape ``(weights,)``."""
+        return dequantize(self.levels, self.step, dtype)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """All of the record's bits, headers included, over its weights."""
+        return 8 * self.size / len(self.levels)
+
+
+def _checked_levels(levels: ArrayLike, level_bits: int | None) -> tuple[Levels, int]:
+    array = np.asarray(levels)
+    if not array.size:
+        raise ValueError("levels must not be empty: a record holds at least one weight")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"levels must be integers, not {array.dtype}")
+    flat = array.reshape(-1)
+    if level_bits is None:
+        fits = -max_level(8) <= int(flat.min()) and int(flat.max()) <= max_level(8)
+        level_bits = 8 if array.dtype.itemsize == 1 or fits else 16
+    largest = max_level(level_bits)
+    if flat.min() < -largest or flat.max() > largest:
+        at = int(np.argmax((flat < -largest) | (flat > largest)))
+        raise ValueError(
+            f"levels of {level_bits} bits must be within -{largest}..{largest}, "
+            f"not {flat[at]} at index {at}"
+        )
+    return flat.astype(np.int8 if level_bits == 8 else np.int16), level_bits
+
+
+def encode(
+    levels: ArrayLike,
+    *,
+    step: float = DEFAULT_STEP,
+    level_bits: int | None = None,
+    profile: str = "large",
+    interleave: int = 1,
+    segment_weights: int | None = None,
+    code: Family = "auto",
+) -> bytes:
+    """Encode ``levels`` as one record.
+
+    Parameters
+    ----------
+    levels : array of int, any shape
+        Coded in row-major order.
+    step : float
+        Width of a quantizer cell, a bfloat16 number.
+    level_bits : int or None
+        8 or 16; by default the narrower that holds all levels.
+    profile : str
+        ``"large"`` (2048 bytes of segment buffer) or ``"small"`` (512 bytes).
+    interleave : int
+        Deal weights in turn to this many segments (1..256); 1 keeps runs of consecutive weights.
+    segment_weights : int or None
+        Weights a segment; by default as many as fit the profile's buffer. Give a divisor of the
+        row length to keep segments within matrix rows.
+    code : str
+        ``"auto"``, or ``"eg"`` for nothing but exp-Golomb codewords (head 0, plain mode).
+
+    Returns
+    -------
+    record : bytes
+
+    Raises
+    ------
+    TypeError
+        If levels are not integers.
+    ValueError
+        If levels are empty or out of range, or another parameter is; if segments of
+        ``segment_weights`` do not fit the profile's buffer.
+    """
+    flat, level_bits = _checked_levels(levels, level_bits)
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
+    if code not in ("auto", "eg"):
+        raise ValueError(f"code must be 'auto' or 'eg', not {code!r}")
+
+    def header(size: int, settings: Choice | None = None, words: int = 0) -> Header:
+        return Header(
+            level_bits=level_bits,
+            step_bits=step_to_bits(step),
+            weights=len(flat),
+            segment_weights=size,
+            interleave=interleave,
+            buffer=PROFILES[profile],
+            settings=tuple(settings.settings if settings else candidates),
+            words=words,
+        )
+
+    candidates = candidate_settings(flat, np.array([len(flat)]), level_bits, code)
+    capacity = 32 << PROFILES[profile]
+    size = segment_weights or min(MAX_SEGMENT_WEIGHTS, len(flat))
+    while True:
+        layout = header(size)
+        dealt, counts = _deal(flat, layout), layout.segment_lengths()
+        if segment_weights is None and len(counts) == layout.interleave == 1:
+            settings = candidates
+        else:
+            settings = candidate_settings(dealt, counts, level_bits, code)
+        choice = choose(dealt, counts, settings)
+        worst = int(choice.bits.max())
+        if worst <= capacity:
+            break
+        if segment_weights:
+            raise ValueError(
+                f"segments of {size} weights need {-(-worst // 8)} bytes; the {profile} profile "
+                f"has {capacity // 8}: at most about {size * capacity // worst} weights fit"
+            )
+        # Aim just below what the fullest segment says; raw bounds it, so this ends.
+        size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
+    payloads = _payloads(dealt, counts, choice, level_bits)
+    segments = b"".join(
+        pack_segment(int(index), payload, number)
+        for number, (index, payload) in enumerate(zip(choice.index, payloads, strict=True))
+    )
+    return header(size, choice, len(segments) // 4).pack() + segments
+
+
+def _deal(flat: Levels, header: Header) -> Levels:
+    """Levels in the order of their segments."""
+    if header.interleave == 1:
+        return flat
+    return np.concatenate([flat[header.segment_slice(s)] for s in range(header.segments)])
+
+
+def _payloads(dealt: Levels, counts: Ints, choice: Choice, level_bits: int) -> list[bytes]:
+    """Encode each segment; return the padded payloads."""
+    words = -(-choice.bits // 32)
+    first = np.cumsum(words) - words
+    # A field's low half may be written past its word: one word to spare.
+    packed = np.zeros(int(words.sum()) + 1, np.uint32)
+    member_of = np.repeat(choice.index, counts)
+    for index, setting in enumerate(choice.settings):
+        members = np.flatnonzero(choice.index == index)
+        fields = encode_fields(dealt[member_of == index], counts[members], setting, level_bits)
+        end = np.cumsum(fields.lengths)
+        before = np.cumsum(choice.bits[members]) - choice.bits[members]
+        position = end - fields.lengths + (32 * first[members] - before)[fields.segment]
+        pack_bits(fields.values, fields.lengths, position, packed)
+    data = packed[:-1].astype(">u4").tobytes()
+    return [data[4 * a : 4 * (a + n)] for a, n in zip(first.tolist(), words.tolist(), strict=True)]
+
+
+def decode(data: bytes | bytearray | memoryview, *, exact: bool = True) -> Record:
+    """Decode the record at the start of ``data``.
+
+    Parameters
+    ----------
+    data : bytes-like
+    exact : bool
+        Refuse bytes that follow the record.
+
+    Returns
+    -------
+    record : Record
+        With ``.levels`` (int8 or int16) and ``.step``. At most 8192 levels per byte of ``data``.
+
+    Raises
+    ------
+    BitstreamError
+        If the record must be refused: see FORMAT.md, section 9.
+    """
+    view = memoryview(data).cast("B")
+    header = Header.unpack(view)
+    segments = find_segments(header, view)
+    size = HEADER_BYTES + 4 * header.words
+    if exact and len(view) != size:
+        raise BitstreamError(
+            Reason.BAD_LENGTH, f"{len(view) - size} bytes follow the record", bit_offset=8 * size
+        )
+    dealt = decode_segments(view[:size], header, segments)
+    levels = dealt
+    if header.interleave > 1:
+        levels = np.empty_like(dealt)
+        at = 0
+        for segment in segments:
+            levels[header.segment_slice(segment.number)] = dealt[at : at + segment.weights]
+            at += segment.weights
+    return Record(levels, bits_to_step(header.step_bits), header, size)

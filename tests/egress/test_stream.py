@@ -1,0 +1,273 @@
+"""The numpy codec equals the scalar reference, bit for bit, and refuses what it must."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import egress
+from egress import BitstreamError, Mode, Reason, Setting
+from egress.choose import segment_costs
+from egress.pack import encode_fields, pack_bits
+from egress.record import HEADER_BYTES, Header, find_segments, pack_segment
+from egress.reference import decode_segment, encode_segment
+from tests.egress.strategies import levels_for, settings_of
+
+widths = st.sampled_from((8, 16))
+
+
+@st.composite
+def coded_segments(draw):
+    """A setting, its level width, and the levels of one to three segments."""
+    level_bits = draw(widths)
+    setting = draw(settings_of(level_bits))
+    segments = draw(st.lists(levels_for(setting, level_bits), min_size=1, max_size=3))
+    return setting, level_bits, segments
+
+
+def padded(bits: str) -> bytes:
+    bits += "0" * (-len(bits) % 32)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def record_of(setting, level_bits, payloads, weights, segment_weights, step_bits=0x3B80) -> bytes:
+    body = b"".join(pack_segment(0, p, i) for i, p in enumerate(payloads))
+    header = Header(
+        level_bits=level_bits,
+        step_bits=step_bits,
+        weights=weights,
+        segment_weights=segment_weights,
+        interleave=1,
+        buffer=11,
+        settings=(setting,),
+        words=len(body) // 4,
+    )
+    return header.pack() + body
+
+
+@given(coded_segments())
+def test_fields_are_the_references_bits_and_costs_are_their_number(case):
+    setting, level_bits, segments = case
+    dealt = np.array([level for levels in segments for level in levels], np.int16)
+    counts = np.array([len(levels) for levels in segments])
+    fields = encode_fields(dealt, counts, setting, level_bits)
+    expected = [encode_segment(levels, setting, level_bits) for levels in segments]
+    text = [f"{v:0{n}b}" for v, n in zip(fields.values, fields.lengths, strict=True)]
+    got = [
+        "".join(t for t, s in zip(text, fields.segment, strict=True) if s == i)
+        for i in range(len(segments))
+    ]
+    assert got == expected
+    costs = segment_costs(dealt, counts, setting)
+    assert costs.bits.tolist() == [len(bits) for bits in expected]
+    steps = np.bincount(fields.segment, minlength=len(segments)).tolist()
+    assert costs.codewords.tolist() == steps
+
+
+@given(
+    st.lists(
+        st.integers(1, 32).flatmap(lambda n: st.tuples(st.integers(0, 2**n - 1), st.just(n))),
+        max_size=80,
+    )
+)
+def test_packed_bits_are_the_fields_one_after_another(fields):
+    values = np.array([v for v, _ in fields], np.int64)
+    lengths = np.array([n for _, n in fields], np.int64)
+    words = np.zeros(int(lengths.sum()) // 32 + 2, np.uint32)
+    pack_bits(values, lengths, np.cumsum(lengths) - lengths, words)
+    bits = "".join(f"{v:0{n}b}" for v, n in fields)
+    assert "".join(f"{w:032b}" for w in words.tolist())[: len(bits)] == bits
+
+
+@settings(max_examples=150)
+@given(coded_segments())
+def test_decoding_gives_back_the_levels_of_every_setting(case):
+    setting, level_bits, segments = case
+    levels = segments[0]
+    record = record_of(
+        setting,
+        level_bits,
+        [padded(encode_segment(levels, setting, level_bits))],
+        len(levels),
+        len(levels),
+    )
+    assert egress.decode(record).levels.tolist() == levels
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    widths.flatmap(lambda b: st.tuples(settings_of(b), st.just(b))),
+    st.integers(1, 60),
+    st.binary(min_size=4, max_size=48),
+)
+def test_any_payload_is_decoded_or_refused_as_the_reference_does(case, weights, payload):
+    setting, level_bits = case
+    payload = payload[: len(payload) // 4 * 4]
+    record = record_of(setting, level_bits, [payload], weights, weights)
+    bits = f"{int.from_bytes(payload, 'big'):0{8 * len(payload)}b}"
+    refused = None
+    expected = []
+    try:
+        expected = decode_segment(bits, weights, setting, level_bits)
+    except BitstreamError as error:
+        refused = error
+    if refused is None:
+        assert egress.decode(record).levels.tolist() == expected
+        return
+    with pytest.raises(BitstreamError) as caught:
+        egress.decode(record)
+    assert caught.value.reason is refused.reason
+    assert caught.value.segment == 0
+    assert caught.value.bit_offset == 8 * (HEADER_BYTES + 4) + (refused.bit_offset or 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    widths,
+    st.integers(1, 4000),
+    st.floats(0, 0.99),
+    st.sampled_from(("small", "large")),
+    st.sampled_from((1, 2, 3, 8)),
+    st.sampled_from(("auto", "eg")),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_record_decodes_to_its_levels(level_bits, size, zeros, profile, interleave, code, seed):
+    rng = np.random.default_rng(seed)
+    largest = 127 if level_bits == 8 else 32767
+    levels = np.clip(
+        np.rint(rng.laplace(0, rng.uniform(0.3, largest / 8), size)), -largest, largest
+    )
+    levels = np.where(rng.random(size) < zeros, 0, levels).astype(np.int16)
+    record = egress.encode(
+        levels, step=0.75, level_bits=level_bits, profile=profile, interleave=interleave, code=code
+    )
+    decoded = egress.decode(record)
+    assert decoded.levels.tolist() == levels.tolist()
+    assert decoded.levels.dtype == (np.int8 if level_bits == 8 else np.int16)
+    assert decoded.step == 0.75
+    assert decoded.header.interleave == interleave
+    assert record == egress.encode(
+        levels, step=0.75, level_bits=level_bits, profile=profile, interleave=interleave, code=code
+    )
+    if code == "eg":
+        assert all(s.mode is Mode.PLAIN and s.head == 0 for s in decoded.header.settings)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 3000), st.floats(0, 0.98), st.integers(0, 2**32 - 1))
+def test_run_modes_never_hold_more_codewords_than_weights(size, zeros, seed):
+    rng = np.random.default_rng(seed)
+    levels = np.where(rng.random(size) < zeros, 0, rng.integers(-3, 4, size)).astype(np.int8)
+    record = egress.encode(levels)
+    header = Header.unpack(record)
+    for segment in find_segments(header, record):
+        part = levels[header.segment_slice(segment.number)]
+        cost = segment_costs(part, np.array([len(part)]), segment.setting)
+        assert cost.codewords[0] <= len(part)
+
+
+def test_no_payload_exceeds_the_profile_even_where_weights_change_in_scale():
+    rng = np.random.default_rng(1)
+    levels = np.concatenate([np.zeros(200_000), rng.integers(-127, 128, 20_000)]).astype(np.int8)
+    for profile, limit in (("small", 128), ("large", 512)):
+        record = egress.encode(levels, profile=profile)
+        assert max(s.words for s in find_segments(Header.unpack(record), record)) <= limit
+        assert (egress.decode(record).levels == levels).all()
+
+
+@pytest.mark.parametrize(("profile", "share"), [("large", 0.006), ("small", 0.02)])
+def test_overhead_is_within_the_formats_promise(profile, share):
+    levels = np.rint(np.random.default_rng(2).laplace(0, 3, 500_000)).astype(np.int8)
+    record = egress.encode(levels, profile=profile)
+    header = Header.unpack(record)
+    payload = 0
+    for segment in find_segments(header, record):
+        part = levels[header.segment_slice(segment.number)]
+        payload += int(segment_costs(part, np.array([len(part)]), segment.setting).bits[0])
+    assert 8 * len(record) <= (1 + share) * payload
+
+
+def test_every_single_bit_flip_is_noticed():
+    levels = np.rint(np.random.default_rng(3).laplace(0, 2, 300)).astype(np.int8)
+    record = egress.encode(levels, profile="small")
+    for bit in range(8 * len(record)):
+        damaged = bytearray(record)
+        damaged[bit // 8] ^= 0x80 >> bit % 8
+        with pytest.raises(BitstreamError):
+            egress.decode(bytes(damaged))
+
+
+def test_every_truncation_and_every_added_byte_is_refused():
+    record = egress.encode(np.arange(-100, 100))
+    for size in range(len(record)):
+        with pytest.raises(BitstreamError) as caught:
+            egress.decode(record[:size])
+        assert caught.value.reason is Reason.TRUNCATED
+    with pytest.raises(BitstreamError, match="bytes follow the record"):
+        egress.decode(record + b"\0")
+    assert egress.decode(record + record, exact=False).size == len(record)
+
+
+def test_a_header_cannot_claim_more_weights_than_its_words_can_hold():
+    record = bytearray(egress.encode(np.zeros(100, np.int8)))
+    header = Header.unpack(record)
+    huge = Header(**{f: getattr(header, f) for f in Header.__slots__} | {"weights": 2**32 - 1})
+    with pytest.raises(BitstreamError, match="cannot hold") as caught:
+        egress.decode(huge.pack() + record[HEADER_BYTES:])
+    assert caught.value.reason is Reason.BAD_LENGTH
+
+
+def test_the_smallest_record_is_these_bytes():
+    # A change to these bytes is a change of the format.
+    assert egress.encode([0, -1], step=0.25, code="eg") == bytes.fromhex(
+        "45475201 08903e80 00000002 00020000 00000002"
+        "00000000 00000000 00000000 00000000 00005eaa"
+        "0001788e b0000000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("levels", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "levels must not be empty: a record holds at least one weight"),
+        ([0.5], {}, TypeError, "levels must be integers, not float64"),
+        (
+            [1, -128],
+            {"level_bits": 8},
+            ValueError,
+            "levels of 8 bits must be within -127..127, not -128 at index 1",
+        ),
+        (
+            [40000],
+            {},
+            ValueError,
+            "levels of 16 bits must be within -32767..32767, not 40000 at index 0",
+        ),
+        (
+            [1],
+            {"step": 0.1},
+            ValueError,
+            "step must be a bfloat16 number, not 0.1; the nearest is 0.10009765625",
+        ),
+        ([1], {"step": 0.0}, ValueError, "step must be positive, normal and finite, not 0.0"),
+        ([1], {"profile": "huge"}, ValueError, "profile must be one of small, large, not 'huge'"),
+        ([1], {"code": "rice"}, ValueError, "code must be 'auto' or 'eg', not 'rice'"),
+        ([1], {"interleave": 300}, ValueError, "interleave must be within 1..256, not 300"),
+    ],
+)
+def test_a_wrong_argument_is_refused(levels, options, error, message):
+    with pytest.raises(error) as caught:
+        egress.encode(levels, **options)
+    assert str(caught.value) == message
+
+
+def test_a_setting_of_one_record_does_not_leak_into_segments_that_use_another():
+    rng = np.random.default_rng(4)
+    dense = rng.integers(-127, 128, 4000)
+    sparse = np.where(rng.random(60000) < 0.97, 0, 1)
+    levels = np.concatenate([dense, sparse, dense]).astype(np.int8)
+    record = egress.encode(levels, profile="small")
+    used = {s.setting for s in find_segments(Header.unpack(record), record)}
+    assert len(used) >= 2
+    assert (egress.decode(record).levels == levels).all()
+    assert Setting(Mode.PLAIN) not in used
