@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from egress_hw import tools
+from egress_hw.boards import BOARDS, board
+from egress_hw.synth import place_and_route
+from egress_hw.tools import ToolError
+
+
+class Accumulator(wiring.Component):
+    """Adds up its input: 24 + 1 flops, and 24 bits of carry chain."""
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(16)), "o": Out(stream.Signature(24))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.i.ready.eq(self.o.ready | ~self.o.valid)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            m.d.sync += self.o.payload.eq(self.o.payload + self.i.payload)
+        return m
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("ulx3s-85f", ["--85k", "--package", "CABGA381", "--speed", "6"]),
+        ("colorlight-5a75b", ["--25k", "--package", "CABGA256", "--speed", "6"]),
+        ("ecpix5-45f", ["--um5g-45k", "--package", "CABGA554", "--speed", "8"]),
+        ("icebreaker", ["--up5k", "--package", "sg48"]),
+        ("hx8k-evn", ["--hx8k", "--package", "ct256"]),
+    ],
+)
+def test_board_selects_its_device(name, options):
+    assert board(name).nextpnr_options == options
+
+
+def test_every_board_of_the_table_exists():
+    assert all(board(name).name == name for name in BOARDS)
+
+
+def test_unknown_board_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"board must be one of ulx3s-85f, .*, not 'de10'"):
+        board("de10")
+
+
+def test_unknown_tool_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"tool must be one of yosys, .*, not 'vivado'"):
+        tools.run("vivado", [], work=tmp_path)
+
+
+def test_absolute_path_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="paths given to yosys must be relative, not '/tmp/x'"):
+        tools.run("yosys", ["/tmp/x"], work=tmp_path)
+
+
+def test_missing_wheel_is_named_with_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(tools.TOOLS, "yosys", tools.Tool("yowasp_none", "run", "none.wasm"))
+    with pytest.raises(ToolError, match=r"yosys is not installed.*egress\[hw\].*yowasp-none"):
+        tools.run("yosys", ["-V"], work=tmp_path)
+
+
+def test_no_seed_is_refused():
+    with pytest.raises(ValueError, match="seeds must hold at least one seed, not none"):
+        place_and_route(Accumulator, "ulx3s-85f", seeds=())
+
+
+@pytest.mark.synth
+def test_failing_tool_says_its_error(tmp_path):
+    with pytest.raises(ToolError, match=r"(?s)yosys failed .*ERROR.*absent\.il"):
+        tools.run("yosys", ["-q", "-p", "read_rtlil absent.il"], work=tmp_path)
+
+
+@pytest.mark.synth
+def test_slow_tool_is_stopped(tmp_path):
+    with pytest.raises(ToolError, match=r"yosys did not finish within 0\.01 s"):
+        tools.run("yosys", ["-V"], work=tmp_path, timeout_s=0.01)
+
+
+@pytest.mark.synth
+@pytest.mark.parametrize(
+    ("target", "least_mhz", "luts"),
+    # 24 sums: a carry cell of two sums is two LUTs on ECP5, a carry and its LUT one cell on iCE40.
+    [("ulx3s-85f", 150, 24), ("hx8k-evn", 100, 24), ("icebreaker", 40, 24)],
+)
+def test_accumulator_is_counted_without_its_wrapper(tmp_path, target, least_mhz, luts):
+    found = place_and_route(Accumulator, target, seeds=(1, 2), cache=tmp_path)
+    # Into the component go 16 + 2 bits and a reset, out of it come 24 + 2; an output has two flops.
+    assert found.wrapper["flops"] == 19 + 2 * 26
+    assert found.flops == 24 + 1
+    assert luts <= found.luts <= luts + 10
+    assert (found.block_rams, found.dsps) == (0, 0)
+    assert len(found.fmax_by_seed) == 2
+    assert found.fmax_mhz >= least_mhz
+    assert 0 < found.share < 0.01
+    assert len(found.critical_path) == 2
+
+
+@pytest.mark.synth
+def test_second_run_is_served_from_the_cache(tmp_path):
+    lines = []
+    first = place_and_route(
+        Accumulator, "hx8k-evn", seeds=(1,), cache=tmp_path, progress=lines.append
+    )
+    assert len(lines) == 2
+    again = place_and_route(
+        Accumulator, "hx8k-evn", seeds=(1,), cache=tmp_path, lanes=4, progress=lines.append
+    )
+    assert len(lines) == 2
+    assert again == replace(first, lanes=4)
+    assert again.weights_per_second == pytest.approx(4e6 * first.fmax_mhz)
+    assert json.loads(json.dumps(again.to_dict()))["lanes"] == 4
+    assert not list(tmp_path.glob("**/work-*"))
