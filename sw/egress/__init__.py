@@ -4,7 +4,7 @@ from egress.code import ExpGolomb
 from egress.errors import BitstreamError, Reason
 from egress.quantize import dequantize, quantize, round_step
 from egress.setting import Mode, Setting
-from egress.stream import Record, decode, encode
+from egress.stream import Record, decode, decode_stream, encode
 
 __all__ = [
     "BitstreamError",
@@ -14,6 +14,7 @@ __all__ = [
     "Record",
     "Setting",
     "decode",
+    "decode_stream",
     "dequantize",
     "encode",
     "quantize",

@@ -54,6 +54,11 @@ class BitstreamError(ValueError):
         self.segment = segment
         super().__init__(detail)
 
+    def shifted(self, bits: int) -> "BitstreamError":
+        """Return the same error with its place ``bits`` later."""
+        offset = None if self.bit_offset is None else self.bit_offset + bits
+        return BitstreamError(self.reason, self.detail, bit_offset=offset, segment=self.segment)
+
     def __str__(self) -> str:
         place = []
         if self.segment is not None:

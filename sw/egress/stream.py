@@ -1,5 +1,6 @@
 """Records: levels to bytes and back (FORMAT.md, section 7)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,3 +221,22 @@ def decode(data: bytes | bytearray | memoryview, *, exact: bool = True) -> Recor
             levels[header.segment_slice(segment.number)] = dealt[at : at + segment.weights]
             at += segment.weights
     return Record(levels, bits_to_step(header.step_bits), header, size)
+
+
+def decode_stream(data: bytes | bytearray | memoryview) -> Iterator[Record]:
+    """Decode the records of a stream, one after another.
+
+    Raises
+    ------
+    BitstreamError
+        As `decode`; ``bit_offset`` is from the start of the stream.
+    """
+    view = memoryview(data).cast("B")
+    at = 0
+    while at < len(view):
+        try:
+            record = decode(view[at:], exact=False)
+        except BitstreamError as error:
+            raise error.shifted(8 * at) from None
+        yield record
+        at += record.size
