@@ -1,1 +1,32 @@
-"""Training under a rate constraint (BackSlash) and what it needs; imports torch."""
+"""Training under a rate constraint (BackSlash) and the model of weights that it needs.
+
+The names below are imported on first use, so that a fit needs scipy but not torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from egress.train.backslash import BackSlash
+    from egress.train.digits import DigitsConfig, train_digits, train_pair
+    from egress.train.gaussian import GeneralizedGaussian
+
+__all__ = ["BackSlash", "DigitsConfig", "GeneralizedGaussian", "train_digits", "train_pair"]
+
+_HOMES = {
+    "BackSlash": "backslash",
+    "DigitsConfig": "digits",
+    "GeneralizedGaussian": "gaussian",
+    "train_digits": "digits",
+    "train_pair": "digits",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
