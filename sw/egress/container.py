@@ -4,12 +4,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize, safe_open
+from safetensors.numpy import save_file
 
 from egress.choose import Family
 from egress.errors import BitstreamError
@@ -19,10 +23,17 @@ from egress.quantize import DEFAULT_STEP, auto_step, check_finite, dequantize, q
 from egress.setting import max_level
 from egress.stream import Record, decode, encode
 
-FORMAT_KEY = "egress.format"
-TENSORS_KEY = "egress.tensors"
-FORMAT_VERSION = "1"
+STAMP_KEY = "egress"
+"""The entry that a container adds to ``__metadata__``: one, since safetensors orders none."""
+
+FORMAT_VERSION = 1
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+
+_FLOAT8_DTYPES = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+}
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -44,30 +55,76 @@ class TensorInfo:
     def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype in numpy."""
         if self.dtype == "BF16":
-            import ml_dtypes
-
             return np.dtype(ml_dtypes.bfloat16)
         return np.dtype({"F64": "f8", "F32": "f4", "F16": "f2"}[self.dtype])
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """Open a safetensors file for numpy, with errors that name it."""
-    from safetensors import SafetensorError, safe_open
+class Checkpoint:
+    """An open safetensors file, its tensors in the order of their names as UTF-8.
 
+    Members
+    -------
+    path : Path
+    metadata : dict
+    names : list of str
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path = path
+        self.metadata: dict[str, str] = dict(file.metadata() or {})
+        self.names: list[str] = sorted(file.keys(), key=str.encode)
+        self._file = file
+
+    def info(self, name: str) -> TensorInfo:
+        """Return a tensor's dtype and shape without reading it."""
+        view = self._file.get_slice(name)
+        return TensorInfo(view.get_dtype(), tuple(view.get_shape()))
+
+    def tensor(self, name: str) -> Array:
+        """Read a tensor.
+
+        Raises
+        ------
+        ContainerError
+            If numpy has no such dtype.
+        """
+        info = self.info(name)
+        if info.dtype not in _FLOAT8_DTYPES:
+            try:
+                return self._file.get_tensor(name)
+            except (SafetensorError, AttributeError, TypeError):
+                raise ContainerError(
+                    f"{self.path}: tensor {name!r} has the unsupported dtype {info.dtype}"
+                ) from None
+        # safetensors looks these up in numpy, where they are not.
+        dtype = np.dtype(getattr(ml_dtypes, _FLOAT8_DTYPES[info.dtype]))
+        return np.frombuffer(self._raw[name]["data"], dtype).reshape(info.shape)
+
+    @cached_property
+    def _raw(self) -> dict[str, Any]:
+        return dict(deserialize(self.path.read_bytes()))
+
+
+@contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
+    """Open a safetensors file.
+
+    Raises
+    ------
+    ContainerError
+        Naming the file, if it is absent or not a safetensors file.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ContainerError(f"{path}: there is no such file")
     try:
         with safe_open(path, "numpy") as file:
-            yield file
+            yield Checkpoint(path, file)
     except SafetensorError as error:
         raise ContainerError(f"{path}: not a readable safetensors file: {error}") from None
 
 
 def _write(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     with replacing(path) as temporary:
         try:
             save_file(tensors, str(temporary), metadata=metadata)
@@ -78,10 +135,14 @@ def _write(path: Path, tensors: dict[str, Array], metadata: dict[str, str]) -> N
 class Container:
     """An open container.
 
-    Parameters
-    ----------
-    path : Path
-    file : safetensors file, opened for numpy
+    Members
+    -------
+    names : list of str
+        All tensors, in the order of their names.
+    compressed : dict
+        Original dtype and shape of those that are compressed, in the same order.
+    metadata : dict
+        What ``__metadata__`` holds beside the container's own entry.
 
     Raises
     ------
@@ -89,35 +150,36 @@ class Container:
         If the file breaks a rule of FORMAT.md, section 8, that its metadata can show.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path = path
-        self._file = file
-        self.metadata: dict[str, str] = dict(file.metadata() or {})
-        self.names: list[str] = sorted(file.keys(), key=lambda name: name.encode())
-        version = self.metadata.get(FORMAT_KEY)
-        if version is None:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.path = checkpoint.path
+        self.names = checkpoint.names
+        self.metadata = dict(checkpoint.metadata)
+        self._checkpoint = checkpoint
+        if STAMP_KEY not in self.metadata:
             raise ContainerError(
-                f"{path}: a plain safetensors file, not a compressed one; "
-                f"`egress compress {path}` makes one of it"
+                f"{self.path}: a plain safetensors file, not a compressed one; "
+                f"`egress compress {self.path}` makes one of it"
             )
-        if version != FORMAT_VERSION:
-            raise ContainerError(
-                f"{path}: format {version!r}; this version of Egress reads {FORMAT_VERSION!r}"
-            )
-        self.compressed = self._read_table()
+        self.compressed = self._read_stamp(self.metadata.pop(STAMP_KEY))
 
-    def _read_table(self) -> dict[str, TensorInfo]:
+    def _read_stamp(self, text: str) -> dict[str, TensorInfo]:
         def refuse(what: str) -> ContainerError:
-            return ContainerError(f"{self.path}: {TENSORS_KEY} {what}")
+            return ContainerError(f"{self.path}: the file's table of tensors {what}")
 
         try:
-            table = json.loads(self.metadata.get(TENSORS_KEY, ""))
+            stamp = json.loads(text)
+            version = stamp["format"]
+            table = stamp["tensors"] if version == FORMAT_VERSION else {}
             entries = {
                 name: TensorInfo(entry["dtype"], tuple(entry["shape"]))
                 for name, entry in table.items()
             }
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise refuse("is not a table of dtypes and shapes") from None
+            raise refuse("cannot be read") from None
+        if version != FORMAT_VERSION:
+            raise ContainerError(
+                f"{self.path}: format {version!r}; this version of Egress reads {FORMAT_VERSION}"
+            )
         for name, info in entries.items():
             if name not in self.names:
                 raise refuse(f"names {name!r}, which is not in the file")
@@ -125,17 +187,17 @@ class Container:
                 raise refuse(f"gives {name!r} the dtype {info.dtype!r}")
             if not all(isinstance(n, int) and 0 < n < 1 << 48 for n in info.shape):
                 raise refuse(f"gives {name!r} the shape {info.shape}")
-            stored = self._file.get_slice(name)
-            if stored.get_dtype() != "U8" or len(stored.get_shape()) != 1:
+            stored = self._checkpoint.info(name)
+            if stored.dtype != "U8" or len(stored.shape) != 1:
                 raise ContainerError(
                     f"{self.path}: tensor {name!r} must be one-dimensional U8, "
-                    f"not {stored.get_dtype()} of shape {stored.get_shape()}"
+                    f"not {stored.dtype} of shape {list(stored.shape)}"
                 )
         return dict(sorted(entries.items(), key=lambda item: item[0].encode()))
 
     def record_bytes(self, name: str) -> bytes:
         """Return the record of a compressed tensor, not decoded."""
-        return self._file.get_tensor(name).tobytes()
+        return self._checkpoint.tensor(name).tobytes()
 
     def record(self, name: str) -> Record:
         """Decode the record of a compressed tensor.
@@ -161,7 +223,7 @@ class Container:
         """Return a tensor in its original dtype and shape, dequantized if it is compressed."""
         info = self.compressed.get(name)
         if info is None:
-            return self._file.get_tensor(name)
+            return self._checkpoint.tensor(name)
         record = self.record(name)
         return dequantize(record.levels, record.step, info.numpy_dtype).reshape(info.shape)
 
@@ -179,9 +241,8 @@ def open_container(path: str | Path) -> Iterator[Container]:
     ContainerError
         If it is not a container of a known format.
     """
-    path = Path(path)
-    with _reading(path) as file:
-        yield Container(path, file)
+    with open_checkpoint(path) as checkpoint:
+        yield Container(checkpoint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,9 +295,9 @@ class Compressed:
     mse: float
 
 
-def is_compressible(dtype: str, shape: tuple[int, ...]) -> bool:
+def is_compressible(info: TensorInfo) -> bool:
     """Whether a tensor is a float matrix: two or more dimensions and not empty."""
-    return dtype in FLOAT_DTYPES and len(shape) >= 2 and prod(shape) > 0
+    return info.dtype in FLOAT_DTYPES and len(info.shape) >= 2 and prod(info.shape) > 0
 
 
 def quantize_tensor(weights: Array, options: CompressOptions) -> tuple[Levels, float, int]:
@@ -283,10 +344,10 @@ def compress_tensors(
     out: dict[str, Array] = {}
     report: list[Compressed] = []
     done = 0
-    for name in sorted(tensors, key=lambda name: name.encode()):
+    for name in sorted(tensors, key=str.encode):
         array = tensors[name]
         dtype = safetensors_dtype(array)
-        if is_compressible(dtype, array.shape):
+        if is_compressible(TensorInfo(dtype, array.shape)):
             try:
                 record, entry = _compress_tensor(name, array, options)
             except ValueError as error:
@@ -299,8 +360,8 @@ def compress_tensors(
         done += int(array.size)
         if progress:
             progress(name, done, total)
-    stamps = {FORMAT_KEY: FORMAT_VERSION, TENSORS_KEY: json.dumps(table)}
-    _write(Path(path), out, {**(metadata or {}), **stamps})
+    stamp = json.dumps({"format": FORMAT_VERSION, "tensors": table})
+    _write(Path(path), out, {**(metadata or {}), STAMP_KEY: stamp})
     return report
 
 
@@ -355,11 +416,11 @@ def compress(
         If the result cannot be written; ``path`` is then as it was.
     """
     source = Path(source)
-    with _reading(source) as file:
-        metadata = dict(file.metadata() or {})
-        if FORMAT_KEY in metadata:
+    with open_checkpoint(source) as checkpoint:
+        metadata = checkpoint.metadata
+        if STAMP_KEY in metadata:
             raise ContainerError(f"{source}: is compressed already")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: checkpoint.tensor(name) for name in checkpoint.names}
     try:
         return compress_tensors(tensors, path, options, metadata=metadata, progress=progress)
     except ContainerError as error:
@@ -389,10 +450,5 @@ def decompress(
             out[name] = container.tensor(name)
             if progress:
                 progress(name, done + 1, len(container.names))
-        metadata = {
-            key: value
-            for key, value in container.metadata.items()
-            if key not in (FORMAT_KEY, TENSORS_KEY)
-        }
-        _write(Path(path), out, metadata)
+        _write(Path(path), out, container.metadata)
         return container.compressed

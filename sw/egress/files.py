@@ -25,6 +25,10 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        # Permissions as any new file has them, or as those of the file that is replaced.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
         # On the disk before it takes the name: a crash leaves the old file or the new one.
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from egress.code import ExpGolomb
 from egress.errors import BitstreamError, Reason
+from egress.record import Header, Segment, find_segments
 from egress.setting import (
     WINDOW_BITS,
     Mode,
@@ -160,3 +161,39 @@ def _decode_runs(
             magnitude = symbol + (2 if joint else 1)
         levels.append(-magnitude if negative else magnitude)
     return levels, at
+
+
+def decode_payload(record: bytes | memoryview, header: Header, segment: Segment) -> list[int]:
+    """Decode one segment of a record to its levels.
+
+    Raises
+    ------
+    BitstreamError
+        As `decode_segment`, with ``bit_offset`` from the start of the record and the segment.
+    """
+    payload = bytes(record[segment.start : segment.start + 4 * segment.words])
+    bits = f"{int.from_bytes(payload, 'big'):0{32 * segment.words}b}"
+    try:
+        return decode_segment(bits, segment.weights, segment.setting, header.level_bits)
+    except BitstreamError as error:
+        raise BitstreamError(
+            error.reason,
+            error.detail,
+            bit_offset=8 * segment.start + (error.bit_offset or 0),
+            segment=segment.number,
+        ) from None
+
+
+def decode_record(record: bytes) -> list[int]:
+    """Decode a whole record to the levels of its tensor.
+
+    Raises
+    ------
+    BitstreamError
+        As `egress.decode`.
+    """
+    header = Header.unpack(record)
+    levels = [0] * header.weights
+    for segment in find_segments(header, record):
+        levels[header.segment_slice(segment.number)] = decode_payload(record, header, segment)
+    return levels

@@ -7,9 +7,8 @@ refuse is noticed here and told by `egress.reference`, so that both give the sam
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.errors import BitstreamError
 from egress.record import Header, Segment
-from egress.reference import decode_segment
+from egress.reference import decode_payload
 from egress.setting import Mode, Setting
 
 Ints = NDArray[np.int64]
@@ -53,17 +52,7 @@ def decode_segments(
 
 
 def _refuse(record: bytes | memoryview, header: Header, segment: Segment) -> None:
-    payload = bytes(record[segment.start : segment.start + 4 * segment.words])
-    bits = f"{int.from_bytes(payload, 'big'):0{32 * segment.words}b}"
-    try:
-        decode_segment(bits, segment.weights, segment.setting, header.level_bits)
-    except BitstreamError as error:
-        raise BitstreamError(
-            error.reason,
-            error.detail,
-            bit_offset=8 * segment.start + (error.bit_offset or 0),
-            segment=segment.number,
-        ) from None
+    decode_payload(record, header, segment)
     raise AssertionError(f"segment {segment.number}: the reference decodes what was refused")
 
 
