@@ -257,7 +257,7 @@ class CompressOptions:
         That ratio for ``auto``, in dB.
     level_bits : int or None
         8 or 16; None takes, for each tensor, the narrower that clips no weight.
-    profile, interleave, code
+    profile, interleave, lanes, code
         As `egress.encode`.
     """
 
@@ -266,6 +266,7 @@ class CompressOptions:
     level_bits: int | None = None
     profile: str = "large"
     interleave: int = 1
+    lanes: int = 1
     code: Family = "auto"
 
 
@@ -373,6 +374,7 @@ def _compress_tensor(name: str, array: Array, options: CompressOptions) -> tuple
         level_bits=level_bits,
         profile=options.profile,
         interleave=options.interleave,
+        lanes=options.lanes,
         code=options.code,
     )
     flat = array.reshape(-1).astype(np.float64)

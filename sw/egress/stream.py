@@ -22,6 +22,8 @@ from egress.record import (
 from egress.setting import max_level
 from egress.unpack import decode_segments
 
+MAX_LANES = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -78,6 +80,7 @@ def encode(
     level_bits: int | None = None,
     profile: str = "large",
     interleave: int = 1,
+    lanes: int = 1,
     segment_weights: int | None = None,
     code: Family = "auto",
 ) -> bytes:
@@ -95,6 +98,9 @@ def encode(
         ``"large"`` (2048 bytes of segment buffer) or ``"small"`` (512 bytes).
     interleave : int
         Deal weights in turn to this many segments (1..256); 1 keeps runs of consecutive weights.
+    lanes : int
+        Lanes of the core that the record is meant for (any core decodes it): segments are made
+        equal, and their number a multiple of the lanes, so that no lane waits for another.
     segment_weights : int or None
         Weights a segment; by default as many as fit the profile's buffer. Give a divisor of the
         row length to keep segments within matrix rows.
@@ -131,9 +137,11 @@ def encode(
             words=words,
         )
 
+    if not 1 <= lanes <= MAX_LANES:
+        raise ValueError(f"lanes must be within 1..{MAX_LANES}, not {lanes}")
     candidates = candidate_settings(flat, np.array([len(flat)]), level_bits, code)
     capacity = 32 << PROFILES[profile]
-    size = segment_weights or min(MAX_SEGMENT_WEIGHTS, len(flat))
+    size = segment_weights or _equal_segments(MAX_SEGMENT_WEIGHTS, len(flat), lanes)
     while True:
         layout = header(size)
         dealt, counts = _deal(flat, layout), layout.segment_lengths()
@@ -152,12 +160,19 @@ def encode(
             )
         # Aim just below what the fullest segment says; raw bounds it, so this ends.
         size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
+        size = _equal_segments(size, len(flat), lanes)
     payloads = _payloads(dealt, counts, choice, level_bits)
     segments = b"".join(
         pack_segment(int(index), payload, number)
         for number, (index, payload) in enumerate(zip(choice.index, payloads, strict=True))
     )
     return header(size, choice, len(segments) // 4).pack() + segments
+
+
+def _equal_segments(size: int, weights: int, lanes: int) -> int:
+    """Weights a segment, at most ``size``, that make equal segments for every lane."""
+    rounds = -(-weights // (size * lanes))
+    return -(-weights // (rounds * lanes))
 
 
 def _deal(flat: Levels, header: Header) -> Levels:

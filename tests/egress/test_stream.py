@@ -273,3 +273,16 @@ def test_a_setting_of_one_record_does_not_leak_into_segments_that_use_another():
     assert len(used) >= 2
     assert (egress.decode(record).levels == levels).all()
     assert Setting(Mode.PLAIN) not in used
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 4, 8])
+def test_segments_for_lanes_are_equal_and_a_multiple_of_them(lanes):
+    rng = np.random.default_rng(5)
+    for size in (4096, 70_000, 131_072):
+        levels = np.where(rng.random(size) < 0.95, 0, 1).astype(np.int8)
+        record = egress.encode(levels, lanes=lanes)
+        lengths = Header.unpack(record).segment_lengths()
+        assert len(lengths) % lanes == 0
+        assert lengths.max() - lengths.min() < max(lanes, len(lengths))
+        assert (egress.decode(record).levels == levels).all()
+    assert Header.unpack(egress.encode([1, 2, 3], lanes=8)).segments == 3

@@ -41,7 +41,7 @@ from egress.measure import Rates, measure, total
 from egress.quantize import quantize
 from egress.record import find_segments
 from egress.reference import decode_record
-from egress.stream import encode
+from egress.stream import MAX_LANES, encode
 
 
 def add_commands(commands: Commands) -> None:
@@ -174,6 +174,13 @@ def _add_coding(parser: argparse.ArgumentParser) -> None:
         "beat (default 1: a segment is a run of consecutive weights)",
     )
     parser.add_argument(
+        "--lanes",
+        type=positive,
+        default=1,
+        metavar="L",
+        help="lanes of the core that will decode it: cut tensors so that no lane waits (default 1)",
+    )
+    parser.add_argument(
         "--code",
         choices=("auto", "eg"),
         default="auto",
@@ -186,12 +193,15 @@ def _coding(options: argparse.Namespace) -> CompressOptions:
         raise InputError(f"--sqnr must be within 0..120 dB, not {options.sqnr}")
     if options.interleave > 256:
         raise InputError(f"--interleave must be at most 256, not {options.interleave}")
+    if options.lanes > MAX_LANES:
+        raise InputError(f"--lanes must be at most {MAX_LANES}, not {options.lanes}")
     return CompressOptions(
         step=options.step,
         sqnr_db=options.sqnr,
         level_bits=options.level_bits,
         profile=options.profile,
         interleave=options.interleave,
+        lanes=options.lanes,
         code=options.code,
     )
 
@@ -269,14 +279,14 @@ def _decompress(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shape_param(weights: np.ndarray) -> float | None:
-    """Fit the generalized Gaussian by moments; None where scipy is absent or nothing is to fit."""
+def _shape_param(levels: np.ndarray, step: float) -> float | None:
+    """Fit the generalized Gaussian; None where scipy is absent or nothing is to fit."""
     try:
         from egress.train import GeneralizedGaussian
     except ImportError:
         return None
     try:
-        return GeneralizedGaussian.fit_moments(weights).shape_param
+        return GeneralizedGaussian.fit_levels(levels, step).shape_param
     except ValueError:
         return None
 
@@ -296,7 +306,7 @@ def _describe(container: Container, name: str) -> tuple[dict[str, Any], Rates]:
         "step": record.step,
         "level_bits": record.header.level_bits,
         "zero_share": rates.zero_share,
-        "shape_param": _shape_param(record.levels.astype(np.float64)),
+        "shape_param": _shape_param(record.levels, record.step),
         "entropy": rates.entropy / rates.weights,
         "interleave": record.header.interleave,
         "segment_weights": record.header.segment_weights,
@@ -459,6 +469,7 @@ def _rates_of(name: str, array: np.ndarray, coding: CompressOptions) -> Rates:
         level_bits=level_bits,
         profile=coding.profile,
         interleave=coding.interleave,
+        lanes=coding.lanes,
         code=coding.code,
     )
     return measure(levels, record)

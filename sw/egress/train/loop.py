@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from egress.measure import entropy
 from egress.quantize import quantize
 from egress.train.backslash import BackSlash
 
@@ -51,17 +52,11 @@ class History:
         return np.array([getattr(point, name) for point in self.points], np.float64)
 
 
-def order0_entropy(levels: ArrayLike) -> float:
-    """Order-0 entropy of all ``levels`` together, bits a level."""
-    _, counts = np.unique(np.asarray(levels), return_counts=True)
-    share = counts / counts.sum()
-    return float(-(share * np.log2(share)).sum())
-
-
 def matrices_entropy(state: State, step: float) -> float:
     """Order-0 entropy of the 8-bit levels of all matrices of ``state``, bits a weight."""
     flat = [tensor.reshape(-1) for tensor in state.values() if tensor.ndim >= 2]
-    return order0_entropy(quantize(np.concatenate(flat), step))
+    levels = quantize(np.concatenate(flat), step)
+    return entropy(np.unique(levels, return_counts=True)[1])
 
 
 def numpy_state(model: nn.Module) -> State:
