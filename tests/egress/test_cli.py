@@ -9,7 +9,9 @@ from safetensors.numpy import load_file, save_file
 from egress.cli import main, parser
 from tests.egress.test_code import PAPER_TABLE_2
 
-COMMANDS = "demo train compress decompress inspect verify rates codewords simulate synth verilog"
+COMMANDS = (
+    "bench demo train compress decompress inspect verify rates codewords simulate synth verilog"
+)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from egress.cli import codec, demo, hardware, train
+from egress.cli import bench, codec, demo, hardware, train
 from egress.cli.common import EXIT_INPUT, InputError
 from egress.container import ContainerError
 from egress.errors import BitstreamError
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"egress {version('egress')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, train, codec, hardware):
+    for module in (demo, train, codec, hardware, bench):
         module.add_commands(commands)
     return top
 
