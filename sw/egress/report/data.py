@@ -84,13 +84,13 @@ class SimulationSummary:
 
     lanes: int  # weights a beat
     output: str  # "level", "float32" or "bfloat16"
-    weights: int  # compared bit for bit
+    weights: int  # of the stream, compared bit for bit
     cycles: int  # from the first word's offer to the last beat
     weights_per_cycle: float  # of the whole run
     roofline: float  # weights a cycle: the smaller of the lanes and bus bits over bits a weight
     roofline_share: float  # weights_per_cycle over roofline, 0..1
     startup_cycles: int  # from the first word's offer to the first beat
-    mismatches: int  # compared weights that differ
+    mismatches: int  # weights that differ, were marked as lost or never came
     seconds: float  # wall time of the simulation
     causes: Mapping[str, int]  # cycles by cause: "beat", and what stood in the way of others
     model: str = ""  # whose stream: a ModelResult's name

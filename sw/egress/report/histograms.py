@@ -89,6 +89,12 @@ def outside(model: ModelResult, limit: float) -> float:
     return float(np.count_nonzero(np.abs(flat) > limit) / max(flat.size, 1))
 
 
+def resting(model: ModelResult) -> float:
+    """Share of a model's weights that are exactly zero before they are quantized, 0..1."""
+    flat = flat_weights(model)
+    return float(np.count_nonzero(flat == 0) / max(flat.size, 1))
+
+
 def weight_histogram(model: ModelResult, index: int, scale: Scale, limit: float) -> str:
     """Draw the weights' histogram with its fits, on a linear or a logarithmic scale."""
     shown = histogram(model, limit)

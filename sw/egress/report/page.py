@@ -73,7 +73,8 @@ def figures(report: DemoReport) -> dict[str, Any]:
                 Markup(histograms.weight_histogram(model, index, scale, limit))
                 for scale, limit in limits.items()
             ]
-            drawn["histograms"].append((model, scales, histograms.outside(model, limits["linear"])))
+            shares = histograms.outside(model, limits["linear"]), histograms.resting(model)
+            drawn["histograms"].append((model, scales, *shares))
         drawn["codes"] = Markup(plots.code_bars(report.models))
     if any(len(model.history.step) for model in report.models):
         drawn["curves"] = [

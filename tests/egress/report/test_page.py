@@ -129,6 +129,12 @@ def test_rows_of_every_section_are_there(page):
         assert text in page.text
 
 
+def test_weights_that_rest_at_zero_are_said_to(page):
+    share = np.mean([np.mean(tensor == 0) for tensor in sample.backslash().weights.values()])
+    assert share > 0.7
+    assert page.text.count("are exactly zero before they are rounded") == 1
+
+
 def test_a_mismatch_is_said_loudly():
     html = render(sample.report(simulations=[sample.simulation(mismatches=3)]))
     assert "114,685 of 114,688 equal" in Page(html).text
