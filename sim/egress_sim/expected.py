@@ -71,6 +71,18 @@ def pattern_dtype(output: Output, max_level_bits: int) -> type[np.unsignedintege
     return np.uint16 if output == "bfloat16" or max_level_bits == 16 else np.uint8
 
 
+def level_patterns(
+    header: Header, levels: NDArray[np.signedinteger], output: Output, max_level_bits: int
+) -> Patterns:
+    """Bits of the weights of ``levels`` (int8 or int16) on the core's output."""
+    if output == "level":
+        dtype = np.int8 if max_level_bits == 8 else np.int16
+        return levels.astype(dtype).view(pattern_dtype(output, max_level_bits))
+    kind = np.float32 if output == "float32" else ml_dtypes.bfloat16
+    weights = dequantize(levels, bits_to_step(header.step_bits), kind)
+    return weights.view(pattern_dtype(output, max_level_bits))
+
+
 def place_weights(header: Header, lanes: int) -> NDArray[np.int64]:
     """Index in the tensor of the weight that each lane gives in each beat; -1 where none.
 
@@ -123,7 +135,7 @@ def expect(
         except BitstreamError as error:
             refusals.append(error)
             break
-        patterns = _patterns(found.levels, bits_to_step(header.step_bits), output, dtype)
+        patterns = level_patterns(header, found.levels, output, max_level_bits)
         patterns[found.flagged] = 0
         place = place_weights(header, lanes)
         keep = place >= 0
@@ -200,10 +212,3 @@ def _frame(header: Header, record: memoryview) -> tuple[list[Segment], dict[int,
             end = at + 4 + 4 * (upper & 0xFFF)
             payload = bytes(mended[at + 4 : end])
             mended[at:end] = pack_segment(upper >> 14, payload, number)
-
-
-def _patterns(levels: NDArray[Any], step: float, output: Output, dtype: Any) -> Patterns:
-    if output == "level":
-        return levels.astype(np.int8 if dtype is np.uint8 else np.int16).view(dtype)
-    kind = np.float32 if output == "float32" else ml_dtypes.bfloat16
-    return dequantize(levels, step, kind).view(dtype)
