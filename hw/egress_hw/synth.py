@@ -10,6 +10,7 @@ import json
 import shutil
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -38,6 +39,7 @@ _SYNTH = {
 
 # Kinds of cells in yosys's netlist, by what they are counted as.
 _LUTS = ("LUT4", "SB_LUT4")
+_LUTS_OF = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 2, "SB_LUT4": 1}
 _FLOPS = ("TRELLIS_FF", "SB_DFF")
 _BLOCK_RAMS = ("DP16KD", "PDPW16KD", "SB_RAM40_4K")
 _DSPS = ("MULT18X18D", "ALU54B", "SB_MAC16")
@@ -71,6 +73,9 @@ class Resources:
     seeds : tuple of int
     critical_path : tuple of str
         Cells where the slowest path of the median seed begins and ends.
+    parts : dict
+        LUTs in the netlist by the component's own parts, numbered ones together. Approximate: a
+        LUT counts for the part whose register or net it is named after.
     wrapper : dict
         ``luts`` and ``flops`` of the out-of-context wrapper: used on the device, not counted above.
     tools : dict
@@ -91,6 +96,7 @@ class Resources:
     fmax_by_seed: tuple[float, ...]
     seeds: tuple[int, ...]
     critical_path: tuple[str, ...]
+    parts: dict[str, int]
     wrapper: dict[str, int]
     tools: dict[str, str]
     lanes: int | None = None
@@ -283,6 +289,7 @@ def _summarize(
         fmax_by_seed=tuple(round(value, 2) for value in fmax),
         seeds=seeds,
         critical_path=_critical_path(reports[median]),
+        parts=_parts(module),
         wrapper=wrapper,
         tools={name: tool_version(name) for name in ("yosys", f"nextpnr-{place.family}")},
         lanes=lanes,
@@ -306,6 +313,17 @@ def _critical_path(report: dict[str, Any]) -> tuple[str, ...]:
 
 def _count(module: dict[str, Any], kinds: tuple[str, ...]) -> int:
     return sum(cell["type"].startswith(kinds) for cell in module["cells"].values())
+
+
+def _parts(module: dict[str, Any]) -> dict[str, int]:
+    """Count LUTs by the first name below the component, without its number, largest first."""
+    parts: Counter[str] = Counter()
+    for name, cell in module["cells"].items():
+        luts = _LUTS_OF.get(cell["type"], 0)
+        if luts and name.startswith("dut."):
+            path = name.split(".")[1:-1]
+            parts[path[0].rstrip("0123456789").rstrip("_") if path else "itself"] += luts
+    return dict(parts.most_common())
 
 
 def _wrapper_cells(module: dict[str, Any], family: str) -> dict[str, int]:

@@ -103,6 +103,7 @@ def test_accumulator_is_counted_without_its_wrapper(tmp_path, target, least_mhz,
     assert found.fmax_mhz >= least_mhz
     assert 0 < found.share < 0.01
     assert len(found.critical_path) == 2
+    assert set(found.parts) <= {"itself"}
 
 
 @pytest.mark.synth
