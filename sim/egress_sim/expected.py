@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
-from egress.record import HEADER_BYTES, Header, Segment, find_segments, pack_segment
+from egress.record import BUFFER_RANGE, HEADER_BYTES, Header, Segment, find_segments, pack_segment
 from egress.unpack import decode_segments
 from egress_hw.signatures import Output
 
@@ -111,8 +111,9 @@ def expect(
     lanes: int,
     output: Output = "float32",
     max_level_bits: int = 8,
+    buffer: int = BUFFER_RANGE[1],
 ) -> Expected:
-    """Decode ``stream`` in software to what a core must give.
+    """Decode ``stream`` in software to what a core must give, ``buffer`` being a logarithm.
 
     Nothing is raised for a stream that must be refused: see `Expected.refusals`.
     """
@@ -124,10 +125,11 @@ def expect(
     while at < len(view):
         try:
             header = Header.unpack(view[at:], 8 * at)
-            if header.level_bits > max_level_bits:
+            if header.level_bits > max_level_bits or header.buffer > buffer:
                 raise BitstreamError(
                     Reason.BUFFER_TOO_SMALL,
-                    f"levels of {header.level_bits} bits, the core has {max_level_bits}",
+                    f"the record has levels of {header.level_bits} bits and segments of up to "
+                    f"{header.buffer_words} words, the core {max_level_bits} and {1 << buffer}",
                     bit_offset=8 * at,
                 )
             record = view[at : at + HEADER_BYTES + 4 * header.words]

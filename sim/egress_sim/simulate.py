@@ -211,7 +211,10 @@ def simulate(
     stream = bytes(stream)
     if not stream or len(stream) % 4:
         raise ValueError(f"stream must be one or more whole words, not {len(stream)} bytes")
-    expected = expect(stream, lanes=lanes, output=output, max_level_bits=max_level_bits)
+    words_log2 = buffer_exponent(buffer)
+    expected = expect(
+        stream, lanes=lanes, output=output, max_level_bits=max_level_bits, buffer=words_log2
+    )
     model = core_model(lanes, output, max_level_bits, buffer, cache=cache, progress=progress)
     with tempfile.TemporaryDirectory(prefix="egress-") as work:
         given, happened = carry(
@@ -225,9 +228,7 @@ def simulate(
             stalls=stalls,
             progress=progress,
         )
-    return _result(
-        stream, expected, given, happened, lanes, output, max_level_bits, buffer_exponent(buffer)
-    )
+    return _result(stream, expected, given, happened, lanes, output, max_level_bits, words_log2)
 
 
 def carry(

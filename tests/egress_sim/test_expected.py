@@ -86,6 +86,11 @@ def test_levels_too_wide_for_the_core_are_refused():
     assert len(expect(wide, lanes=1, max_level_bits=16).beats) == 200
 
 
+def test_segments_too_large_for_the_core_are_refused():
+    assert expect(record(), lanes=1, buffer=8).refusals[0].reason is Reason.BUFFER_TOO_SMALL
+    assert not expect(record(), lanes=1, buffer=9).refusals
+
+
 def test_segment_with_a_bad_codeword_is_not_judged():
     stream = bytearray(egress.encode(np.zeros(64, np.int8), segment_weights=16, code="eg"))
     bad = pack_segment(0, struct.pack(">I", 0), 1)
