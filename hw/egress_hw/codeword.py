@@ -1,10 +1,9 @@
 """One codeword of the code family, found and valued without a clock (FORMAT.md, section 4).
 
-The work is split where a pipeline cuts it: `CodewordExtent` is all that must be known before the
-next codeword can be looked at, `CodewordValue` is what may come later.
+The work is split where a pipeline cuts it: counting zeros comes first, and the rest may come later.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +17,15 @@ LENGTH_BITS = 7
 
 SYMBOL_BITS = 16
 """The largest symbol of any setting is 65534."""
+
+VALUE_BITS = SYMBOL_BITS + 1
+"""One and suffix: a suffix of more than 16 bits belongs to a symbol above 65535."""
+
+ABOVE_BITS = SYMBOL_BITS + 2
+"""Difference of two symbols, or of what stands for one that is too large."""
+
+PAST_BITS = VALUE_BITS + 1
+"""One, suffix and the sign bit that may follow them."""
 
 
 def leading_zeros(bits: Value) -> tuple[Value, Value]:
@@ -46,134 +54,87 @@ def shift_right(bits: Value, amount: Value, width: int) -> Value:
     return bits
 
 
-class CodewordExtent(wiring.Component):
-    """Length of the codeword at the start of a window. Combinational.
-
-    Members
-    -------
-    window : In(32)
-        The next bits, the earliest in bit 31. Bits after the payload must be 0.
-    order, head : In(4)
-    raw : In(1)
-        Take a field of ``order + 1`` bits, with no leading zeros.
-    blank : Out(1)
-        The window is 0, whatever ``raw`` is.
-    zeros : Out(6)
-        Leading zeros, 0..32.
-    tail : Out(1)
-        There are more leading zeros than ``head``, so that the suffix has grown.
-    length : Out(7)
-        Bits of the codeword, 1..80. Above 32 it has no symbol that a setting allows.
-    """
-
-    window: Signal
-    order: Signal
-    head: Signal
-    raw: Signal
-    blank: Signal
-    zeros: Signal
-    tail: Signal
-    length: Signal
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "window": In(WINDOW_BITS),
-                "order": In(4),
-                "head": In(4),
-                "raw": In(1),
-                "blank": Out(1),
-                "zeros": Out(ZEROS_BITS),
-                "tail": Out(1),
-                "length": Out(LENGTH_BITS),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        none, count = leading_zeros(self.window)
-        m.d.comb += self.blank.eq(none)
-        with m.If(~self.raw):
-            m.d.comb += self.zeros.eq(Mux(none, WINDOW_BITS, count))
-        m.d.comb += self.tail.eq(self.zeros > self.head)
-        short = Signal(LENGTH_BITS)
-        grown = Signal(LENGTH_BITS)
-        # Both sums begin with what is known early, so that only one addition follows `zeros`.
-        m.d.comb += short.eq((self.order + 1) + self.zeros)
-        m.d.comb += grown.eq((self.order + 1 - self.head) + (self.zeros << 1))
-        m.d.comb += self.length.eq(Mux(self.tail, grown, short))
-        return m
-
-
 class CodewordValue(wiring.Component):
-    """Symbol of a codeword, and the bit that follows it. Combinational.
+    """Length and symbol of a codeword whose zeros are counted. Combinational.
 
     Members
     -------
-    window : In(32)
-    zeros : In(6)
+    value : In(17)
+        The codeword's one and suffix, ending in bit 0, as far as they fit. Above them are zeros.
+    zeros_less_one : In(signed(8))
+        Leading zeros, less one.
     tail : In(1)
-    length : In(7)
-        As `CodewordExtent` gives them for the same ``window``, ``order``, ``head`` and ``raw``.
+        There are more leading zeros than ``head``, so that the suffix has grown.
+    lead : In(signed(5))
+        The smaller of zeros and ``head``, less one. For a raw field: 0.
     order, head : In(4)
-    raw : In(1)
+    bound : In(16)
+    length : Out(7)
+        Bits of the codeword, 1..80; more than 32 leading zeros are counted as 32.
     symbol : Out(16)
-    sign : Out(1)
-        The bit after the codeword; 0 if ``length`` is 32.
+    above : Out(signed(18))
+        ``symbol - bound``, found without waiting for the symbol.
     bad : Out(1)
-        The window does not hold the codeword, or its symbol exceeds 65535; ``symbol`` and
-        ``sign`` mean nothing.
+        There are 32 leading zeros, or the symbol exceeds 65535: ``symbol`` and ``above`` mean
+        nothing. Nor do they if `length` is more than 32.
     """
 
-    window: Signal
-    zeros: Signal
+    value: Signal
+    zeros_less_one: Signal
     tail: Signal
-    length: Signal
+    lead: Signal
     order: Signal
     head: Signal
-    raw: Signal
+    bound: Signal
+    length: Signal
     symbol: Signal
-    sign: Signal
+    above: Signal
     bad: Signal
 
     def __init__(self) -> None:
         super().__init__(
             {
-                "window": In(WINDOW_BITS),
-                "zeros": In(ZEROS_BITS),
+                "value": In(VALUE_BITS),
+                "zeros_less_one": In(signed(ZEROS_BITS + 2)),
                 "tail": In(1),
-                "length": In(LENGTH_BITS),
+                "lead": In(signed(5)),
                 "order": In(4),
                 "head": In(4),
-                "raw": In(1),
+                "bound": In(SYMBOL_BITS),
+                "length": Out(LENGTH_BITS),
                 "symbol": Out(SYMBOL_BITS),
-                "sign": Out(1),
+                "above": Out(signed(ABOVE_BITS)),
                 "bad": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        # The one and the suffix end `length` bits below the window's top. Only zeros are above
-        # them, so that a shift by 32 - length isolates them, with the sign bit below.
-        distance = Signal(5)
-        m.d.comb += distance.eq(WINDOW_BITS - self.length)
-        shifted = shift_right(Cat(Const(0, 1), self.window), distance, SYMBOL_BITS + 2)
-        m.d.comb += self.sign.eq(shifted[0])
-        # symbol = one and suffix + ((min(zeros, head) - 1) << order), which is at most
+        # symbol = value + ((min(zeros, head) - 1) << order), which is at most
         # (2**17 - 1) + (14 << 15) < 2**20 if the suffix has at most 16 bits.
+        offset = Signal(SYMBOL_BITS + 4)
         wide_symbol = Signal(SYMBOL_BITS + 4)
-        lead = Signal(5)
-        m.d.comb += lead.eq(Mux(self.tail, self.head, self.zeros[:4]) - 1)
-        offset = Mux(self.raw, 0, lead.as_signed() << self.order)
-        m.d.comb += wide_symbol.eq(shifted[1:] + offset)
+        m.d.comb += offset.eq(self.lead << self.order)
+        m.d.comb += wide_symbol.eq(self.value + offset)
         m.d.comb += self.symbol.eq(wide_symbol)
-        suffix_bits = Signal(LENGTH_BITS)
-        m.d.comb += suffix_bits.eq(self.length - 1 - self.zeros)
+        # Three numbers to add: sums and carries bit by bit first, then one addition.
+        terms = [Signal(ABOVE_BITS, name=f"term_{i}") for i in range(3)]
+        m.d.comb += [terms[0].eq(self.value), terms[1].eq(offset), terms[2].eq(-1 - self.bound)]
+        a, b, c = terms
+        carries = (a & b) | (a & c) | (b & c)
+        m.d.comb += self.above.eq((a ^ b ^ c) + Cat(Const(1, 1), carries))
+
+        many = Signal()  # 32 zeros
+        zeros_less_one = Signal(signed(ZEROS_BITS))
+        growth = Signal(ZEROS_BITS)
+        suffix_bits = Signal(ZEROS_BITS)
+        m.d.comb += many.eq(self.zeros_less_one >= WINDOW_BITS - 1)
+        m.d.comb += zeros_less_one.eq(Mux(many, WINDOW_BITS - 1, self.zeros_less_one))
+        m.d.comb += growth.eq(Mux(self.tail, zeros_less_one + 1 - self.head, 0))
+        m.d.comb += suffix_bits.eq(self.order + growth)
+        m.d.comb += self.length.eq(zeros_less_one + 2 + suffix_bits)
         m.d.comb += self.bad.eq(
-            (self.length > WINDOW_BITS)
-            | (suffix_bits > SYMBOL_BITS)
-            | wide_symbol[SYMBOL_BITS:].any()
+            many | (suffix_bits > SYMBOL_BITS) | wide_symbol[SYMBOL_BITS:].any()
         )
         return m
 
@@ -184,14 +145,17 @@ class CodewordDecoder(wiring.Component):
     Members
     -------
     window : In(32)
+        The next bits, the earliest in bit 31.
     order, head : In(4)
     raw : In(1)
+        Take a field of ``order + 1`` bits, which is the symbol; ``head`` must be 0.
     zeros : Out(6)
+        Leading zeros, 0..32; 0 if ``raw``.
     length : Out(7)
-        As in `CodewordExtent`.
     symbol : Out(16)
-    bad : Out(1)
         As in `CodewordValue`.
+    bad : Out(1)
+        The window does not hold the codeword, or its symbol exceeds 65535.
     """
 
     window: Signal
@@ -219,18 +183,20 @@ class CodewordDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.extent = extent = CodewordExtent()
         m.submodules.value = value = CodewordValue()
-        for part in (extent, value):
-            m.d.comb += part.window.eq(self.window)
-            m.d.comb += part.order.eq(self.order)
-            m.d.comb += part.head.eq(self.head)
-            m.d.comb += part.raw.eq(self.raw)
-        m.d.comb += value.zeros.eq(extent.zeros)
-        m.d.comb += value.tail.eq(extent.tail)
-        m.d.comb += value.length.eq(extent.length)
-        m.d.comb += self.zeros.eq(extent.zeros)
-        m.d.comb += self.length.eq(extent.length)
+        none, count = leading_zeros(self.window)
+        with m.If(~self.raw):
+            m.d.comb += self.zeros.eq(Mux(none, WINDOW_BITS, count))
+        m.d.comb += value.zeros_less_one.eq(self.zeros - 1)
+        m.d.comb += value.tail.eq(self.zeros > self.head)
+        with m.If(~self.raw):
+            m.d.comb += value.lead.eq(Mux(value.tail, self.head, self.zeros) - 1)
+        m.d.comb += [value.order.eq(self.order), value.head.eq(self.head)]
+        # Only zeros are above the one and the suffix, which end `length` bits below the top.
+        distance = Signal(5)
+        m.d.comb += distance.eq(WINDOW_BITS - self.length)
+        m.d.comb += value.value.eq(shift_right(self.window, distance, VALUE_BITS))
+        m.d.comb += self.length.eq(value.length)
         m.d.comb += self.symbol.eq(value.symbol)
-        m.d.comb += self.bad.eq(value.bad)
+        m.d.comb += self.bad.eq(value.bad | (self.length > WINDOW_BITS))
         return m

@@ -26,12 +26,12 @@ def run_layout(level_bits: int) -> data.StructLayout:
 
 
 class Interpreter(wiring.Component):
-    """Interpreter of a segment's symbols.
+    """Interpreter of a segment's symbols: tells where its levels end, and refuses.
 
-    Combinational from `i` to `o`: a token is taken when `o` is ready, whether or not it
-    completes a run. After the token with which the segment's levels are complete it takes one
-    more, of which only ``padding`` counts. If a token is refused, what was decoded before it is
-    given, and then the rest of the segment as one run of errors.
+    A token is taken when `o` is ready, whether or not it gives a run; its run is valid a cycle
+    after. After the token with which the segment's levels are complete it takes
+    one more, of which only ``padding`` counts. If a token is refused, what was decoded before it
+    is given, and then the rest of the segment as one run of errors.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ class Interpreter(wiring.Component):
     Members
     -------
     start : In(1)
-        Begin with a segment of `weights` levels. Allowed while `idle`.
+        Begin with a segment of `words` words and `weights` levels. Allowed while `idle`.
+    words : In(12)
     weights : In(16)
     damaged : In(1)
         Give errors only.
@@ -60,6 +61,7 @@ class Interpreter(wiring.Component):
     """
 
     start: Signal
+    words: Signal
     weights: Signal
     damaged: Signal
     setting: data.View
@@ -76,6 +78,7 @@ class Interpreter(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "words": In(12),
                 "weights": In(RUN_BITS),
                 "damaged": In(1),
                 "setting": In(SettingLayout),
@@ -90,57 +93,61 @@ class Interpreter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        token, entry = self.i.payload, self.o.payload
+        m.submodules.meaning = meaning = Meaning(self._max_level_bits, self._modes)
+        wiring.connect(m, wiring.flipped(self.i), meaning.i)
+        m.d.comb += [meaning.setting.eq(self.setting), meaning.wide.eq(self.wide)]
+        m.d.comb += meaning.stop.eq(self.finish)
+        m.d.comb += [meaning.start.eq(self.start), meaning.words.eq(self.words)]
+        token, entry = meaning.o.payload, self.o.payload
+
         remaining = Signal(RUN_BITS)
         busy, complete, poisoned = Signal(), Signal(), Signal()
-        # A run whose level is still to come, and that level's sign.
-        held_run = Signal(RUN_BITS)
-        held_sign = Signal()
 
-        m.submodules.meaning = meaning = Meaning(self._max_level_bits, self._modes)
-        m.d.comb += meaning.token.eq(token)
-        m.d.comb += meaning.setting.eq(self.setting)
-        m.d.comb += meaning.wide.eq(self.wide)
-        m.d.comb += meaning.remaining.eq(remaining)
-        m.d.comb += meaning.held_sign.eq(held_sign)
+        # Levels that remain after the token's zeros and its level. If that is -1, the segment
+        # is complete without the level.
+        rest = Signal(signed(RUN_BITS + 1))
+        ends, drops, refused = Signal(), Signal(), Signal()
+        m.d.comb += rest.eq(remaining - token.run - token.has_level)
+        m.d.comb += drops.eq(token.has_level & (rest == -1))
+        m.d.comb += ends.eq(drops | (rest == 0))
+        beyond = (rest < 0) & ~drops
+        at_end = drops | ((rest == 0) & ~token.has_level)
+        m.d.comb += refused.eq(token.overrun | token.bad | beyond | (at_end & token.must_go_on))
 
-        refused = Signal()
-        m.d.comb += refused.eq(token.overrun | meaning.bad)
-        m.d.comb += self.i.ready.eq(self.o.ready)
-        m.d.comb += entry.level.eq(meaning.level)
+        taken = Signal()
+        m.d.comb += meaning.o.ready.eq(self.o.ready)
+        m.d.comb += taken.eq(meaning.o.valid & meaning.o.ready)
+        m.d.comb += entry.run.eq(Mux(poisoned, remaining, token.run))
+        m.d.comb += entry.level.eq(token.level)
+        m.d.comb += entry.has_level.eq(token.has_level & ~drops & ~poisoned)
+        m.d.comb += entry.error.eq(poisoned)
+        m.d.comb += entry.last.eq(poisoned | ends)
+
         m.d.sync += self.fault.eq(0)
         m.d.comb += self.idle.eq((~busy | self.finish) & ~self.fault.any())
         with m.If(poisoned):
-            m.d.comb += [entry.run.eq(remaining), entry.error.eq(1), entry.last.eq(1)]
-            m.d.comb += [entry.level.eq(0), entry.has_level.eq(0)]
             m.d.comb += self.o.valid.eq(1)
             m.d.comb += self.finish.eq(self.o.ready)
         with m.Elif(complete):
-            with m.If(self.i.valid & self.i.ready):
-                m.d.comb += self.finish.eq(1)
-                with m.If(~token.padding):
-                    m.d.comb += self.idle.eq(0)
-                    m.d.sync += self.fault.eq(Reason.BAD_PADDING)
+            m.d.comb += self.finish.eq(taken)
+            with m.If(taken & ~token.padding):
+                m.d.comb += self.idle.eq(0)
+                m.d.sync += self.fault.eq(Reason.BAD_PADDING)
         with m.Elif(busy):
-            m.d.comb += entry.run.eq(Mux(meaning.is_run, meaning.run, held_run))
-            m.d.comb += entry.has_level.eq(meaning.has_level & ~refused)
-            m.d.comb += entry.last.eq(meaning.last & ~refused)
+            # A run of no zeros whose magnitude is still to come gives nothing.
             m.d.comb += self.o.valid.eq(
-                self.i.valid & Mux(refused, held_run.any(), meaning.completes)
+                meaning.o.valid & ~refused & (token.has_level | token.run.any())
             )
-            with m.If(self.i.valid & self.i.ready):
-                m.d.sync += held_run.eq(Mux(meaning.completes, 0, meaning.run))
-                m.d.sync += held_sign.eq(token.sign)
+            with m.If(taken):
                 with m.If(refused):
                     m.d.sync += poisoned.eq(1)
-                    m.d.sync += self.fault.eq(
-                        Mux(token.overrun, Reason.OVERRUN, Reason.BAD_CODEWORD)
-                    )
+                    reason = Mux(token.overrun, Reason.OVERRUN, Reason.BAD_CODEWORD)
+                    m.d.sync += self.fault.eq(reason)
                 with m.Else():
-                    m.d.sync += remaining.eq(meaning.remaining_next)
-                    m.d.sync += complete.eq(meaning.last)
+                    m.d.sync += remaining.eq(rest)
+                    m.d.sync += complete.eq(ends)
         with m.If(self.finish):
-            m.d.sync += [busy.eq(0), poisoned.eq(0), complete.eq(0), held_run.eq(0)]
+            m.d.sync += [busy.eq(0), poisoned.eq(0), complete.eq(0)]
         with m.If(self.start):
             m.d.sync += [busy.eq(1), poisoned.eq(self.damaged), remaining.eq(self.weights)]
         return m

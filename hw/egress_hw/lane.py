@@ -21,11 +21,11 @@ class Lane(wiring.Component):
     the payload holds. From the first codeword that must be refused on, the beats are errors; in a
     damaged segment all are.
 
-    Latency: the first level is valid 6 cycles after the segment and its first words were taken,
+    Latency: the first level is valid 9 cycles after the segment and its first words were taken,
     if it needs one codeword. Throughput: one level a cycle in the plain and raw modes. In the
     other modes one codeword a cycle enters a queue of runs, which gives one level a cycle; so a
     segment with no more codewords than weights takes about as many cycles as it has weights.
-    Between two segments 4 cycles pass without a codeword, which the queue of the run modes may
+    Between two segments 5 cycles pass without a codeword, which the queue of the run modes may
     hide. Words may come later at any time; the lane then waits. It stops while the queue is full.
 
     Parameters
@@ -97,16 +97,15 @@ class Lane(wiring.Component):
         m.d.comb += window.count.eq(Mux(segment.damaged, 0, segment.words))
         m.d.comb += window.stop.eq(interpreter.finish)
 
-        m.d.comb += reader.start.eq(accepts)
-        m.d.comb += reader.words.eq(segment.words)
         m.d.comb += reader.stop.eq(interpreter.finish)
         m.d.comb += reader.setting.eq(setting)
-        m.d.comb += reader.window.eq(window.window)
-        m.d.comb += reader.filled.eq(window.filled)
-        m.d.comb += window.step.eq(reader.step)
-        m.d.comb += window.length.eq(reader.length)
+        for name in ("filled", "position", "one", "blank", "past"):
+            m.d.comb += getattr(reader, name).eq(getattr(window, name))
+        for name in ("raw", "step", "end"):
+            m.d.comb += getattr(window, name).eq(getattr(reader, name))
 
         m.d.comb += interpreter.start.eq(accepts)
+        m.d.comb += interpreter.words.eq(segment.words)
         m.d.comb += interpreter.weights.eq(segment.weights)
         m.d.comb += interpreter.damaged.eq(segment.damaged)
         m.d.comb += interpreter.setting.eq(setting)

@@ -1,15 +1,19 @@
 """What a codeword means (FORMAT.md, section 5)."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
-from egress_hw.codeword import SYMBOL_BITS
+from egress_hw.codeword import ABOVE_BITS, LENGTH_BITS, SYMBOL_BITS, WINDOW_BITS
 from egress_hw.signatures import SettingLayout
 
 RUN_BITS = 16
 """A segment has at most 65535 weights."""
+
+
+LEFT_BITS = 17
+"""A payload has at most 4095 words of 32 bits."""
 
 
 def in_run_mode(setting: data.View, modes: frozenset[Mode]) -> Value:
@@ -38,111 +42,137 @@ def in_raw_mode(setting: data.View, modes: frozenset[Mode]) -> Value:
 def token_layout() -> data.StructLayout:
     """Return the layout of what was read as one codeword.
 
-    Members: ``symbol``, ``sign`` (the bit after it), ``magnitude`` (read with the second code),
-    ``big`` (joint mode: the slot's), ``overrun`` (ends beyond the payload, together with the sign
-    bit where one follows), ``bad`` (not a codeword of any setting), ``padding`` (before this
-    codeword the payload had fewer than 32 bits left, all zero).
+    Members: ``symbol``, ``above`` (of a slot: what it is above the threshold), ``sign`` (the bit
+    after it), ``length`` (with that bit if it is a run's or slot's), ``magnitude`` (read with the
+    second code), ``bad`` (not a codeword of any setting), ``blank`` (from this codeword on all
+    bits that were looked at are 0).
     """
-    flags = ("sign", "magnitude", "big", "overrun", "bad", "padding")
-    return data.StructLayout({"symbol": unsigned(SYMBOL_BITS), **dict.fromkeys(flags, 1)})
+    flags = ("sign", "magnitude", "bad", "blank")
+    return data.StructLayout(
+        {
+            "symbol": unsigned(SYMBOL_BITS),
+            "above": signed(ABOVE_BITS),
+            "length": unsigned(LENGTH_BITS),
+            **dict.fromkeys(flags, 1),
+        }
+    )
+
+
+def is_big(above: Value, setting: data.View) -> Value:
+    """Whether a slot, ``above`` the threshold, belongs to a magnitude above one."""
+    return (above >= 0) & above[0] & (above[1] | ~setting.stride)
+
+
+def meaning_layout(level_bits: int) -> data.StructLayout:
+    """Return the layout of what a codeword means, wherever in the segment it stands.
+
+    Members: ``run`` (zeros to give), ``has_level`` and ``level`` (to follow them, if the segment
+    is not complete by then), ``must_go_on`` (the segment must not be complete after the zeros),
+    ``overrun`` (it ends beyond the payload), ``bad`` (it is not allowed), ``padding`` (before it
+    fewer than 32 bits were left, all of them 0).
+    """
+    flags = ("has_level", "must_go_on", "overrun", "bad", "padding")
+    return data.StructLayout(
+        {"run": unsigned(RUN_BITS), "level": signed(level_bits), **dict.fromkeys(flags, 1)}
+    )
 
 
 class Meaning(wiring.Component):
-    """What one token means after `remaining` levels are still to come. Combinational.
+    """Register stage that gives tokens their meaning.
+
+    Latency 1 cycle, a token a cycle; it stops while `o` is valid but not ready.
+
+    Parameters
+    ----------
+    max_level_bits : int
+    modes : frozenset of Mode
 
     Members
     -------
-    token : In(token_layout())
     setting : In(SettingLayout), wide : In(1)
-    remaining : In(16)
-    held_sign : In(1)
-        The sign bit of the run before a magnitude.
-    is_run : Out(1)
-        The token is a run's (or a slot's).
-    run : Out(16)
-        Its zeros.
-    completes : Out(1)
-        No magnitude belongs to it.
-    has_level, level : Out(1), Out(signed(max_level_bits))
-    last : Out(1)
-        The segment's levels are complete.
-    remaining_next : Out(16)
-        Levels to come after the token, if it is not bad.
-    bad : Out(1)
-        The token is not allowed here.
+        Of the tokens' segment.
+    start : In(1)
+        Begin with a segment of `words` words.
+    words : In(12)
+    stop : In(1)
+        Forget what is held.
+    i : In(stream.Signature(token_layout()))
+    o : Out(stream.Signature(meaning_layout(max_level_bits)))
     """
 
-    token: data.View
     setting: data.View
     wide: Signal
-    remaining: Signal
-    held_sign: Signal
-    is_run: Signal
-    run: Signal
-    completes: Signal
-    has_level: Signal
-    level: Signal
-    last: Signal
-    remaining_next: Signal
-    bad: Signal
+    start: Signal
+    words: Signal
+    stop: Signal
+    i: stream.Interface
+    o: stream.Interface
 
     def __init__(self, max_level_bits: int, modes: frozenset[Mode]) -> None:
         self._max_level_bits = max_level_bits
         self._modes = modes
         super().__init__(
             {
-                "token": In(token_layout()),
                 "setting": In(SettingLayout),
                 "wide": In(1),
-                "remaining": In(RUN_BITS),
-                "held_sign": In(1),
-                "is_run": Out(1),
-                "run": Out(RUN_BITS),
-                "completes": Out(1),
-                "has_level": Out(1),
-                "level": Out(signed(max_level_bits)),
-                "last": Out(1),
-                "remaining_next": Out(RUN_BITS),
-                "bad": Out(1),
+                "start": In(1),
+                "words": In(12),
+                "stop": In(1),
+                "i": In(stream.Signature(token_layout())),
+                "o": Out(stream.Signature(meaning_layout(max_level_bits))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        runs, joint = (
-            in_run_mode(self.setting, self._modes),
-            in_joint_mode(self.setting, self._modes),
-        )
-        token = self.token
-        is_run = Signal()
-        m.d.comb += is_run.eq(runs & ~token.magnitude)
-        m.d.comb += self.is_run.eq(is_run)
-        m.d.comb += self.run.eq(Mux(joint, self._unslot(m), token.symbol))
+        runs = in_run_mode(self.setting, self._modes)
+        joint = in_joint_mode(self.setting, self._modes)
+        token, meaning = self.i.payload, self.o.payload
+        free = Signal()
+        m.d.comb += free.eq(self.o.ready | ~self.o.valid)
+        m.d.comb += self.i.ready.eq(free)
 
-        # Signed, so that a run beyond the segment shows.
-        after_run = Signal(signed(RUN_BITS + 1))
-        ends = Signal()
+        is_run, big, at_limit, bad = Signal(), Signal(), Signal(), Signal()
+        run = Signal(RUN_BITS)
         run_limit = Signal(14)
-        m.d.comb += after_run.eq(self.remaining - Mux(is_run, self.run, 0))
+        m.d.comb += is_run.eq(runs & ~token.magnitude)
         m.d.comb += run_limit.eq(1 << self.setting.run_limit)
-        m.d.comb += ends.eq(is_run & ((after_run == 0) | (self.run == run_limit)))
-        m.d.comb += self.completes.eq(~is_run | ends | (joint & ~token.big))
-        m.d.comb += self.has_level.eq(~ends & self.completes)
-        m.d.comb += self.remaining_next.eq(after_run - self.has_level)
-        m.d.comb += self.last.eq((after_run == 0) | ((after_run == 1) & self.has_level))
-        bad_run = (after_run < 0) | (self.run > run_limit) | (ends & (token.sign | token.big))
-        m.d.comb += self.bad.eq(token.bad | Mux(is_run, bad_run, self._bad_level(runs, joint)))
-        m.d.comb += self.level.eq(self._level(runs, joint, is_run, ends))
+        m.d.comb += big.eq(joint & is_big(token.above, self.setting))
+        m.d.comb += run.eq(self._run(m, joint, big))
+        spare = Signal(signed(RUN_BITS + 1))
+        m.d.comb += spare.eq(run_limit - run)
+        m.d.comb += at_limit.eq(spare == 0)
+        bad_run = (spare < 0) | (at_limit & (token.sign | big))
+        m.d.comb += bad.eq(Mux(is_run, bad_run, self._bad_level(runs, joint)))
+        held_sign = Signal()
+        left = Signal(LEFT_BITS)
+        left_next = Signal(signed(LEFT_BITS + 1))
+        m.d.comb += left_next.eq(left - token.length)
+        with m.If(free):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            m.d.sync += meaning.run.eq(Mux(is_run, run, 0))
+            m.d.sync += meaning.has_level.eq(~is_run | (joint & ~big & ~at_limit))
+            m.d.sync += meaning.must_go_on.eq(is_run & (token.sign | big))
+            m.d.sync += meaning.level.eq(self._level(runs, joint, is_run, held_sign))
+            m.d.sync += meaning.bad.eq(token.bad | bad | (token.length > WINDOW_BITS))
+            m.d.sync += meaning.overrun.eq(left_next < 0)
+            m.d.sync += meaning.padding.eq(token.blank & (left < WINDOW_BITS))
+            with m.If(self.i.valid):
+                m.d.sync += held_sign.eq(token.sign)
+                m.d.sync += left.eq(left_next)
+        with m.If(self.start):
+            m.d.sync += left.eq(self.words << 5)
+        with m.If(self.stop):
+            m.d.sync += self.o.valid.eq(0)
         return m
 
-    def _unslot(self, m: Module) -> Value:
+    def _run(self, m: Module, joint: Value, big: Value) -> Value:
         """Return the run of a slot: above the threshold, ``big`` slots lie at regular places."""
-        above = Signal(signed(SYMBOL_BITS + 1))
-        passed = Signal(SYMBOL_BITS)
-        m.d.comb += above.eq(self.token.symbol - self.setting.threshold)
-        with m.If(above >= 0):
-            m.d.comb += passed.eq(Mux(self.setting.stride, above >> 2, above >> 1))
-        return Mux(self.token.big, passed, (self.token.symbol - passed)[:RUN_BITS])
+        token = self.i.payload
+        passed = Signal(RUN_BITS)
+        with m.If(joint & (token.above >= 0)):
+            m.d.comb += passed.eq(Mux(self.setting.stride, token.above >> 2, token.above >> 1))
+        return Mux(big, passed, (token.symbol - passed)[:RUN_BITS])
 
     def _bad_level(self, runs: Value, joint: Value) -> Value:
         """Whether the symbol of a level or a magnitude is above the largest.
@@ -152,7 +182,7 @@ class Meaning(wiring.Component):
         """
 
         def exceeds(bits: int) -> Value:
-            symbol = self.token.symbol
+            symbol = self.i.payload.symbol
             ones = symbol[2:bits].all()
             too_long = symbol[bits:].any() if bits < SYMBOL_BITS else Const(0)
             return too_long | (ones & symbol[1] & (symbol[0] | joint))
@@ -162,14 +192,15 @@ class Meaning(wiring.Component):
             return bad
         return Mux(self.wide, Mux(runs, exceeds(15), exceeds(16)), bad)
 
-    def _level(self, runs: Value, joint: Value, is_run: Value, ends: Value) -> Value:
+    def _level(self, runs: Value, joint: Value, is_run: Value, held_sign: Value) -> Value:
         """Return the level as one sum: its negation is that of the bits, plus one."""
-        symbol = self.token.symbol[: self._max_level_bits]
-        plain_magnitude = symbol >> 1
-        operand = Mux(is_run, 0, Mux(runs, symbol, plain_magnitude))
-        negative = Mux(runs, Mux(is_run, self.token.sign & ~ends, self.held_sign), ~symbol[0])
-        # Magnitude minus operand: plain symbol[0], zero-run 1, joint 2 (1 after a small slot).
-        positive_extra = Mux(is_run, ~ends, Mux(joint, 2, 1))
-        negative_extra = Mux(runs & ~is_run & joint, -1, Mux(runs, 0, 1))
+        token = self.i.payload
+        symbol = token.symbol[: self._max_level_bits]
+        operand = Mux(is_run, 0, Mux(runs, symbol, symbol >> 1))
+        negative = Mux(runs, Mux(is_run, token.sign, held_sign), ~symbol[0])
+        # With d the magnitude minus the operand, the sum is d or, if negative, 1 - d. For a plain
+        # symbol d is 1 if positive, else 0; zero-run 1; joint 2; for a slot that is not big 1.
+        if_positive = Mux(is_run | ~joint, 1, 2)
+        if_negative = Mux(runs, Mux(is_run | ~joint, 0, -1), 1)
         bits = Mux(negative, ~operand, operand)[: self._max_level_bits]
-        return bits + Mux(negative, negative_extra, positive_extra)
+        return bits + Mux(negative, if_negative, if_positive)

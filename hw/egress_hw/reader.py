@@ -1,134 +1,143 @@
 """From the bits of a segment to its symbols, one codeword a cycle."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
-from egress_hw.codeword import WINDOW_BITS, CodewordExtent, CodewordValue
-from egress_hw.meaning import in_joint_mode, in_raw_mode, in_run_mode, token_layout
+from egress_hw.codeword import PAST_BITS, CodewordValue
+from egress_hw.meaning import in_joint_mode, in_raw_mode, in_run_mode, is_big, token_layout
 from egress_hw.signatures import SettingLayout
 
-LEFT_BITS = 17
-"""A payload has at most 4095 words of 32 bits."""
+_FOUND = data.StructLayout({"end": unsigned(6), "tail": 1, "lead": signed(5), "order": unsigned(4)})
+"""What is to be known of a codeword before the next can be sought."""
 
 
 class Reader(wiring.Component):
-    """Reader of one codeword a cycle, in three steps: its extent, its symbol, and what it means.
+    """Reader of one codeword a cycle, in two steps: its end, and its symbol.
 
-    It reads on, beyond the segment's end if need be, until `stop`. The second code is used where
-    the setting's mode has a magnitude follow.
+    It reads on, beyond the segment's end if need be, until `stop`. Where the setting's mode lets a
+    magnitude follow, it is read with the second code. Whether one follows is known from the
+    symbol only, in the cycle in which the next codeword's end is sought; so that is sought with
+    both codes.
+
+    Parameters
+    ----------
+    modes : frozenset of Mode
 
     Members
     -------
-    start : In(1)
-        Begin with a segment of `words` words.
-    words : In(12)
     stop : In(1)
         Forget what was read.
     setting : In(SettingLayout)
-        From the cycle after `start`.
-    window : In(32), filled : In(1)
-        The next bits.
-    step : Out(1), length : Out(6)
-        A codeword, of `length` bits with its sign bit, is taken from the window.
+        Steady from two cycles before the first step of a segment.
+    raw : Out(1)
+        To `Window`, like all that follow.
+    filled : In(1), position : In(5), one : In(7), blank : In(1), past : In(18)
+    step : Out(1), end : Out(6)
     o : Out(stream.Signature(token_layout()))
         Valid two cycles after the step.
     """
 
-    start: Signal
-    words: Signal
     stop: Signal
     setting: data.View
-    window: Signal
+    raw: Signal
     filled: Signal
+    position: Signal
+    one: Signal
+    blank: Signal
+    past: Signal
     step: Signal
-    length: Signal
+    end: Signal
     o: stream.Interface
 
     def __init__(self, modes: frozenset[Mode]) -> None:
         self._modes = modes
         super().__init__(
             {
-                "start": In(1),
-                "words": In(12),
                 "stop": In(1),
                 "setting": In(SettingLayout),
-                "window": In(WINDOW_BITS),
+                "raw": Out(1),
                 "filled": In(1),
+                "position": In(5),
+                "one": In(7),
+                "blank": In(1),
+                "past": In(PAST_BITS),
                 "step": Out(1),
-                "length": Out(6),
+                "end": Out(6),
                 "o": Out(stream.Signature(token_layout())),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.extent = extent = CodewordExtent()
         m.submodules.value = value = CodewordValue()
-        runs, raw = in_run_mode(self.setting, self._modes), in_raw_mode(self.setting, self._modes)
-        joint = in_joint_mode(self.setting, self._modes)
+        setting, token = self.setting, self.o.payload
+        runs, joint = in_run_mode(setting, self._modes), in_joint_mode(setting, self._modes)
+        m.d.comb += self.raw.eq(in_raw_mode(setting, self._modes))
         free = Signal()
         m.d.comb += free.eq(self.o.ready | ~self.o.valid)
-
-        # Prefixes tell the steps: e_ for the extent, s_ for the symbol.
-        e_magnitude, s_magnitude, expected = Signal(), Signal(), Signal()
-        s_valid, s_blank = Signal(), Signal()
-        s_signed = Signal()
-        order, head = self._code(e_magnitude)
-        m.d.comb += [extent.window.eq(self.window), extent.raw.eq(raw)]
-        m.d.comb += [extent.order.eq(order), extent.head.eq(head)]
         m.d.comb += self.step.eq(self.filled & free)
-        m.d.comb += self.length.eq(extent.length + (runs & ~e_magnitude))
-        big, follows = Signal(), Signal()
-        short_run = ~(value.symbol >> self.setting.run_limit).any()
-        m.d.comb += big.eq(joint & self._is_big(value.symbol))
-        m.d.comb += follows.eq(s_signed & Mux(joint, big, short_run))
-        m.d.comb += e_magnitude.eq(Mux(s_valid, follows, expected))
 
-        order, head = self._code(s_magnitude)
-        m.d.comb += [value.order.eq(order), value.head.eq(head), value.raw.eq(raw)]
+        # The codeword whose end is sought, and (s_) the one before it, whose symbol is.
+        magnitude, s_magnitude, expected = Signal(), Signal(), Signal()
+        s_valid, s_blank, s_signed = Signal(), Signal(), Signal()
+        zeros_less_one = Signal(signed(8))
+        m.d.comb += zeros_less_one.eq(self.one - self.position - 1)
+        found = self._seek(m, "first", setting.order, setting.head, runs, zeros_less_one)
+        if self._modes & {Mode.ZERO_RUN, Mode.JOINT}:
+            order, head = setting.magnitude_order, setting.magnitude_head
+            second = self._seek(m, "second", order, head, Const(0), zeros_less_one)
+            chosen = Signal(_FOUND)
+            m.d.comb += chosen.eq(Mux(magnitude, second, found))
+            found = chosen
+        m.d.comb += self.end.eq(found.end)
+
+        m.d.sync += value.bound.eq(Mux(joint, setting.threshold, 1 << setting.run_limit))
+        m.d.comb += value.value.eq(Mux(s_signed, self.past[1:], self.past))
+        m.d.comb += value.head.eq(Mux(s_magnitude, setting.magnitude_head, setting.head))
+        # After a run below the longest, or a slot of the kind, a magnitude follows.
+        follows = Mux(joint, is_big(value.above, setting), value.above < 0)
+        m.d.comb += magnitude.eq(Mux(s_valid, s_signed & follows, expected))
+
         with m.If(free):
-            m.d.sync += s_valid.eq(self.filled)
-            m.d.sync += s_magnitude.eq(e_magnitude)
-            m.d.sync += s_signed.eq(runs & ~e_magnitude)
-            m.d.sync += s_blank.eq(extent.blank)
-            m.d.sync += expected.eq(e_magnitude)
-            for name in ("window", "zeros", "tail", "length"):
-                m.d.sync += getattr(value, name).eq(getattr(extent, name))
+            m.d.sync += [s_valid.eq(self.filled), s_magnitude.eq(magnitude), expected.eq(magnitude)]
+            m.d.sync += [s_signed.eq(runs & ~magnitude), s_blank.eq(self.blank)]
+            m.d.sync += value.zeros_less_one.eq(zeros_less_one)
+            m.d.sync += [value.tail.eq(found.tail), value.order.eq(found.order)]
+            m.d.sync += value.lead.eq(Mux(self.raw, 0, found.lead))
             m.d.sync += self.o.valid.eq(s_valid)
-            m.d.sync += self.o.payload.symbol.eq(value.symbol)
-            m.d.sync += self.o.payload.sign.eq(value.sign)
-            m.d.sync += self.o.payload.magnitude.eq(s_magnitude)
-            m.d.sync += self.o.payload.big.eq(big)
-            m.d.sync += self.o.payload.bad.eq(
-                value.bad | (s_signed & (value.length == WINDOW_BITS)) | value.zeros[-1]
-            )
-
-        left = Signal(LEFT_BITS)
-        left_next = Signal(signed(LEFT_BITS + 1))
-        m.d.comb += left_next.eq(left - (value.length + s_signed))
-        with m.If(free):
-            m.d.sync += self.o.payload.overrun.eq(left_next < 0)
-            m.d.sync += self.o.payload.padding.eq(s_blank & (left < WINDOW_BITS))
-            with m.If(s_valid):
-                m.d.sync += left.eq(left_next)
+            m.d.sync += [token.symbol.eq(value.symbol), token.sign.eq(self.past[0])]
+            m.d.sync += [token.above.eq(value.above), token.magnitude.eq(s_magnitude)]
+            m.d.sync += [token.length.eq(value.length + s_signed), token.blank.eq(s_blank)]
+            m.d.sync += token.bad.eq(value.bad)
         with m.If(self.stop):
             m.d.sync += [s_valid.eq(0), expected.eq(0), self.o.valid.eq(0)]
-        with m.If(self.start):
-            m.d.sync += left.eq(self.words << 5)
         return m
 
-    def _code(self, magnitude: Value) -> tuple[Value, Value]:
-        """Order and head of the first code or of that of the magnitudes."""
-        return (
-            Mux(magnitude, self.setting.magnitude_order, self.setting.order),
-            Mux(magnitude, self.setting.magnitude_head, self.setting.head),
-        )
+    def _seek(
+        self,
+        m: Module,
+        name: str,
+        order: Value,
+        head: Value,
+        sign: Value,
+        zeros_less_one: Value,
+    ) -> data.View:
+        """Find where a codeword of one code ends.
 
-    def _is_big(self, slot: Value) -> Value:
-        """Whether a slot lies where those of magnitudes above one lie."""
-        threshold = self.setting.threshold
-        phase = (slot[:2] - threshold[:2])[:2]
-        above = slot[4:].any() | (slot[:4] >= threshold)
-        return above & phase[0] & (phase[1] | ~self.setting.stride)
+        All sums begin with what is known early, so that only one follows `one`.
+        """
+        found = Signal(_FOUND, name=f"{name}_found")
+        fixed = Signal(6, name=f"{name}_fixed")  # bits that do not depend on the zeros
+        head_less_one = Signal(signed(5), name=f"{name}_head_less_one")
+        head_end = Signal(6, name=f"{name}_head_end")
+        grown = Signal(6, name=f"{name}_grown")
+        m.d.sync += [fixed.eq(order + 1 + sign), head_less_one.eq(head - 1)]
+        m.d.comb += head_end.eq(self.position + head)
+        m.d.comb += grown.eq(fixed - head_end)
+        m.d.comb += found.tail.eq(self.one > head_end)
+        m.d.comb += found.end.eq(Mux(found.tail, (self.one << 1) + grown, self.one + fixed))
+        m.d.comb += found.lead.eq(Mux(found.tail, head_less_one, zeros_less_one))
+        m.d.comb += found.order.eq(order)
+        return found

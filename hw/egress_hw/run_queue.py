@@ -5,7 +5,6 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress_hw.interpreter import run_layout
-from egress_hw.meaning import RUN_BITS
 from egress_hw.signatures import level_layout
 
 
@@ -13,7 +12,7 @@ class RunQueue(wiring.Component):
     """Queue of runs of zeros with the levels that end them; gives their levels one by one.
 
     One level a cycle, without a bubble as long as the queue is not empty. A run's first level
-    comes out two cycles after it was taken. `i` is ready while fewer than ``depth`` runs wait,
+    is valid four cycles after it was taken. `i` is ready while fewer than ``depth`` runs wait,
     whatever `o` does in that cycle.
 
     Parameters
@@ -31,7 +30,7 @@ class RunQueue(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, level_bits: int, depth: int = 4) -> None:
+    def __init__(self, level_bits: int, depth: int = 16) -> None:
         self._level_bits = level_bits
         self._depth = depth
         super().__init__(
@@ -44,25 +43,28 @@ class RunQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layout = run_layout(self._level_bits)
-        m.submodules.queue = queue = fifo.SyncFIFO(width=layout.size, depth=self._depth)
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=layout.size, depth=self._depth)
         m.d.comb += queue.w_data.eq(self.i.payload)
         m.d.comb += queue.w_en.eq(self.i.valid)
         m.d.comb += self.i.ready.eq(queue.w_rdy)
 
-        entry = Signal(layout)
-        free, final = Signal(), Signal()
-        given = Signal(RUN_BITS)  # zeros of `entry` that are out
-        given_next = Signal(RUN_BITS)
+        # The run that is being given, and how many of its levels are to come after the next.
+        entry, current = Signal(layout), Signal(layout)
+        holds, free, final, takes = Signal(), Signal(), Signal(), Signal()
         m.d.comb += entry.eq(queue.r_data)
         m.d.comb += free.eq(self.o.ready | ~self.o.valid)
-        m.d.comb += given_next.eq(given + 1)
-        m.d.comb += final.eq(Mux(entry.has_level, given, given_next) == entry.run)
-        m.d.comb += queue.r_en.eq(free & final)
+        m.d.comb += final.eq(current.run == 0)
+        m.d.comb += takes.eq(~holds | (free & final))
+        m.d.comb += queue.r_en.eq(takes)
+        with m.If(takes):
+            m.d.sync += holds.eq(queue.r_rdy)
+            m.d.sync += current.eq(entry)
+            m.d.sync += current.run.eq(entry.run - (~entry.has_level)[0])
+        with m.Elif(free):
+            m.d.sync += current.run.eq(current.run - 1)
         with m.If(free):
-            m.d.sync += self.o.valid.eq(queue.r_rdy)
-            m.d.sync += self.o.payload.level.eq(Mux(final & entry.has_level, entry.level, 0))
-            m.d.sync += self.o.payload.error.eq(entry.error)
-            m.d.sync += self.o.payload.last.eq(entry.last & final)
-            with m.If(queue.r_rdy):
-                m.d.sync += given.eq(Mux(final, 0, given_next))
+            m.d.sync += self.o.valid.eq(holds)
+            m.d.sync += self.o.payload.level.eq(Mux(final & current.has_level, current.level, 0))
+            m.d.sync += self.o.payload.error.eq(current.error)
+            m.d.sync += self.o.payload.last.eq(current.last & final)
         return m

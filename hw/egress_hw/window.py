@@ -1,19 +1,22 @@
-"""The 32 bits of a segment's payload at which a lane looks."""
+"""The words of a segment's payload at which a lane looks, and the place in them."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.codeword import WINDOW_BITS, shift_right
+from egress_hw.codeword import PAST_BITS, leading_zeros, shift_right
 from egress_hw.signatures import WORD_BITS
 
 
 class Window(wiring.Component):
-    """Window of 32 bits over a segment's words, moved on by any number of bits a cycle.
+    """Two words of a segment and a position in the first, moved on by up to 32 bits a cycle.
 
-    The window is filled two cycles after `start` if the first words are there, and stays so as
-    long as a word comes for each 32 bits it is moved. Zeros follow the last word. ``words.ready``
-    depends on `start` and `count` in the same cycle, on nothing else but registers.
+    There is no shifted copy of the bits: a codeword's length follows from where the next one is,
+    and its value is taken, a cycle later, from the bits before the position.
+
+    It is filled two cycles after `start` if the first words are there, and stays so as long as a
+    word comes for each 32 bits it is moved. Zeros follow the last word. ``words.ready`` depends on
+    `start` and `count` in the same cycle, on nothing else but registers.
 
     Members
     -------
@@ -24,13 +27,21 @@ class Window(wiring.Component):
     count : In(12)
     stop : In(1)
         The segment is decoded: discard what is left of its words.
-    step : In(1)
-        Move the window by `length` bits. Ignored unless `filled`.
-    length : In(6)
-        0..32.
-    window : Out(32)
-        The next bits, the earliest in bit 31.
     filled : Out(1)
+    position : Out(5)
+        Bits of the first word that are done with.
+    raw : In(1)
+    one : Out(7)
+        Place, counted as `position` is, of the first one not done with, 64 or more if there is
+        none in either word; `position` if `raw`.
+    blank : Out(1)
+        All bits that are not done with are 0.
+    step : In(1)
+        Move the position to `end`. Allowed while `filled`.
+    end : In(6)
+        At least `position`, and at most 32 more.
+    past : Out(18)
+        The bits moved over by the last step, the latest in bit 0. Above them are zeros.
     taken : Out(1)
         All words of the segment have been taken.
     """
@@ -39,10 +50,14 @@ class Window(wiring.Component):
     start: Signal
     count: Signal
     stop: Signal
-    step: Signal
-    length: Signal
-    window: Signal
     filled: Signal
+    position: Signal
+    raw: Signal
+    one: Signal
+    blank: Signal
+    step: Signal
+    end: Signal
+    past: Signal
     taken: Signal
 
     def __init__(self) -> None:
@@ -52,25 +67,112 @@ class Window(wiring.Component):
                 "start": In(1),
                 "count": In(12),
                 "stop": In(1),
-                "step": In(1),
-                "length": In(6),
-                "window": Out(WINDOW_BITS),
                 "filled": Out(1),
+                "position": Out(5),
+                "raw": In(1),
+                "one": Out(7),
+                "blank": Out(1),
+                "step": In(1),
+                "end": In(6),
+                "past": Out(PAST_BITS),
                 "taken": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        # The window begins `position` bits below the top of `high` and goes on in `low`. `spare`
-        # holds the word that came when `low` had no room, so that `words.ready` is a register's.
-        high, low, spare = (Signal(WORD_BITS, name=n, reset_less=True) for n in ("h", "l", "s"))
-        has_high, has_low, has_spare = Signal(), Signal(), Signal()
-        position = Signal(5)
+        high, low = Signal(WORD_BITS, reset_less=True), Signal(WORD_BITS, reset_less=True)
+        has_high, has_low = Signal(), Signal()
+        before = Signal(PAST_BITS, reset_less=True)  # end of the word before `high`
         active = Signal()
+        begins = Signal()  # or goes on being idle
+        m.d.comb += begins.eq(self.start | self.stop | ~active)
+        m.submodules.source = source = Source()
+        wiring.connect(m, wiring.flipped(self.words), source.words)
+        m.d.comb += [source.start.eq(self.start), source.count.eq(self.count)]
+        m.d.comb += source.clear.eq(begins)
+        m.d.comb += self.taken.eq(source.taken)
 
-        left = Signal(12)
-        left_now = Signal(12)
+        # `crosses` is the last to be known in a cycle: it shall not go through the resets of flops,
+        # which are slower than their inputs.
+        crosses, crossed = Signal(), Signal()
+        m.d.comb += self.filled.eq(has_high & has_low)
+        m.d.comb += crosses.eq(self.step & self.end[5])
+        m.d.comb += source.take.eq(~self.filled | crosses | self.start)
+        with m.If(source.take):
+            m.d.sync += low.eq(source.word)
+        kept = Mux(begins, self.start & source.valid, ~source.take | source.valid)
+        m.d.sync += has_low.eq(kept & (source.take | has_low))
+        m.d.sync += has_high.eq(~begins & (has_low | (has_high & ~self.step)))
+        # Bits that are done with become 0, so that nothing needs to be cut off `past`.
+        undone = Signal(WORD_BITS)
+        m.d.comb += undone.eq(high & (Const(0xFFFFFFFF, 32) >> self.position))
+        with m.If(self.step | ~has_high):
+            m.d.sync += high.eq(Mux(crosses | ~has_high, low, undone))
+            m.d.sync += before.eq(undone)
+            m.d.sync += crossed.eq(crosses)
+            m.d.sync += self.position.eq(Mux(has_high, self.end, 0))
+        with m.If(self.start):
+            m.d.sync += active.eq(1)
+        with m.Elif(self.stop):
+            m.d.sync += active.eq(0)
+
+        none, zeros = leading_zeros(undone)
+        low_none, low_zeros = leading_zeros(low)
+        m.d.comb += self.blank.eq(none & low_none)
+        first = Cat(Mux(none, low_zeros, zeros), none, self.blank)
+        m.d.comb += self.one.eq(Mux(self.raw, self.position, first))
+        moved = Cat(high, Mux(crossed, before, 0))
+        # To the right by 32 - position, that is by its complement after one bit.
+        m.d.comb += self.past.eq(shift_right(moved[1:], ~self.position, PAST_BITS))
+        return m
+
+
+class Source(wiring.Component):
+    """Source of the words of a segment, and then of zeros.
+
+    Members
+    -------
+    words : In(stream.Signature(32))
+    start : In(1), count : In(12)
+        Begin with a segment of `count` words, in this very cycle.
+    clear : In(1)
+        Forget what is held.
+    take : In(1)
+        `word` is wanted; it is there if `valid`.
+    word : Out(32), valid : Out(1)
+    taken : Out(1)
+        All words of the segment have been taken.
+    """
+
+    words: stream.Interface
+    start: Signal
+    count: Signal
+    clear: Signal
+    take: Signal
+    word: Signal
+    valid: Signal
+    taken: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "words": In(stream.Signature(WORD_BITS)),
+                "start": In(1),
+                "count": In(12),
+                "clear": In(1),
+                "take": In(1),
+                "word": Out(WORD_BITS),
+                "valid": Out(1),
+                "taken": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        left, left_now = Signal(12), Signal(12)
+        spare = Signal(WORD_BITS, reset_less=True)  # came when it was not wanted
+        has_spare = Signal()
         arrives = Signal()
         m.d.comb += left_now.eq(Mux(self.start, self.count, left))
         m.d.comb += self.words.ready.eq(left_now.any() & ~has_spare)
@@ -78,38 +180,9 @@ class Window(wiring.Component):
         m.d.comb += self.taken.eq(~left.any())
         m.d.sync += left.eq(left_now - arrives)
 
-        reached = Signal(6)
-        crosses = Signal()
-        frees = Signal()
-        source_valid = Signal()
-        m.d.comb += reached.eq(position + self.length)
-        m.d.comb += self.filled.eq(has_high & has_low)
-        m.d.comb += crosses.eq(self.step & reached[5])
-        m.d.comb += frees.eq(~has_high | ~has_low | crosses | self.start)
-        m.d.comb += source_valid.eq(arrives | (~self.start & (has_spare | ~left.any())))
-        with m.If(self.step & self.filled):
-            m.d.sync += position.eq(reached)
-        with m.If(frees):
-            m.d.sync += low.eq(Mux(has_spare, spare, Mux(arrives, self.words.payload, 0)))
-            m.d.sync += has_low.eq(source_valid)
-            m.d.sync += has_spare.eq(0)
-            with m.If(has_low):
-                m.d.sync += high.eq(low)
-                m.d.sync += has_high.eq(1)
-        with m.Elif(arrives):
-            m.d.sync += has_spare.eq(1)
+        m.d.comb += self.word.eq(Mux(has_spare, spare, Mux(arrives, self.words.payload, 0)))
+        m.d.comb += self.valid.eq(arrives | (~self.start & (has_spare | self.taken)))
         with m.If(arrives):
             m.d.sync += spare.eq(self.words.payload)
-        with m.If(self.start):
-            m.d.sync += active.eq(1)
-        with m.Elif(self.stop):
-            m.d.sync += active.eq(0)
-        with m.If(self.start | self.stop | ~active):
-            m.d.sync += position.eq(0)
-            m.d.sync += has_high.eq(0)
-            m.d.sync += has_spare.eq(0)
-            m.d.sync += has_low.eq(self.start & arrives)
-
-        # A shift right by 31 - position of all but the lowest bit is one left by `position`.
-        m.d.comb += self.window.eq(shift_right(Cat(low, high)[1:], ~position, WINDOW_BITS))
+        m.d.sync += has_spare.eq(~self.clear & ~self.take & (has_spare | arrives))
         return m

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import BitstreamError, ExpGolomb
-from egress_hw.codeword import CodewordDecoder, CodewordExtent, CodewordValue
+from egress_hw.codeword import CodewordDecoder
 
 
 def decode_windows(cases):
@@ -103,21 +103,3 @@ def test_16_bit_symbols_are_decoded_wherever_the_window_holds_them(order, head, 
     ):
         assert length == len(codeword)
         assert symbol == (wanted if length <= 32 else None)
-
-
-def test_the_bit_after_the_codeword_is_the_sign():
-    value = CodewordValue()
-    seen = []
-
-    async def bench(ctx):
-        for codeword, following in (("00101", "1"), ("00101", "0"), ("0" * 15 + "1" * 16, "1")):
-            bits = (codeword + following).ljust(32, "0")
-            ctx.set(value.window, int(bits, 2))
-            ctx.set(value.length, len(codeword))
-            await ctx.delay(1e-9)
-            seen.append(ctx.get(value.sign))
-
-    simulator = Simulator(value)
-    simulator.add_testbench(bench)
-    simulator.run()
-    assert seen == [1, 0, 1]
