@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from egress.container import CompressOptions, compress_tensors, open_container
+from egress.compress import CompressOptions, compress_tensors
+from egress.container import open_container
 from egress.measure import measure
 from egress.quantize import dequantize, quantize
 from egress.stream import encode

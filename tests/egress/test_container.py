@@ -13,17 +13,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import egress
-from egress.container import (
-    STAMP_KEY,
-    CompressOptions,
-    ContainerError,
-    TensorInfo,
-    compress,
-    compress_tensors,
-    decompress,
-    open_checkpoint,
-    open_container,
-)
+from egress.checkpoint import ContainerError, TensorInfo, open_checkpoint
+from egress.compress import CompressOptions, compress, compress_tensors, decompress
+from egress.container import STAMP_KEY, open_container
 
 RNG = np.random.default_rng(0)
 

@@ -9,9 +9,9 @@ import os
 import sys
 from importlib.metadata import version
 
-from egress.cli import bench, codec, demo, hardware, train
+from egress.checkpoint import ContainerError
+from egress.cli import bench, compress, demo, hardware, inspect, train, verify
 from egress.cli.common import EXIT_INPUT, InputError
-from egress.container import ContainerError
 from egress.errors import BitstreamError
 
 DESCRIPTION = """\
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"egress {version('egress')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, train, codec, hardware, bench):
+    for module in (demo, train, compress, inspect, verify, hardware, bench):
         module.add_commands(commands)
     return top
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from egress.cli.codec import print_rates
 from egress.cli.common import (
     EXIT_MISMATCH,
     Commands,
@@ -25,6 +24,7 @@ from egress.cli.common import (
     table,
 )
 from egress.cli.hardware import print_resources, print_simulation
+from egress.cli.inspect import print_rates
 from egress.files import replacing
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from egress.cli.common import (
     progress_bar,
     step,
 )
-from egress.container import CompressOptions, compress_tensors, open_container
+from egress.compress import CompressOptions, compress_tensors
+from egress.container import open_container
 from egress.files import replacing
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from egress import dequantize, quantize
+from egress.measure import entropy
 from egress.train.digits import (
     SPLIT_SIZES,
     SPLITS,
@@ -15,7 +16,6 @@ from egress.train.digits import (
     train_digits,
     train_pair,
 )
-from egress.measure import entropy
 
 SHORT = DigitsConfig(steps=1000)
 

@@ -1,0 +1,7 @@
+"""``python -m egress.golden``."""
+
+import sys
+
+from egress.golden import main
+
+sys.exit(main())

@@ -1,0 +1,208 @@
+"""Hostile streams: what every decoder must refuse, one stream for each reason and more."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from egress.errors import Reason
+from egress.golden.build import JOINT_2, ZERO_RUN, build_record, draw_levels, to_words
+from egress.record import HEADER_BYTES, crc16
+from egress.setting import Mode, Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    """A stream to refuse.
+
+    Members
+    -------
+    reason : Reason
+        What software reports.
+    hardware : Reason or None
+        What the core reports; None where it waits for more words.
+    segment : int or None
+    """
+
+    name: str
+    how: str
+    data: bytes
+    reason: Reason
+    hardware: Reason | None
+    segment: int | None = None
+
+
+def hostile_streams() -> Iterator[Hostile]:
+    """All hostile streams, in order: at least one for each reason."""
+    levels = draw_levels(600, 20, 150, 60)
+    plain = Setting(Mode.PLAIN, 1)
+    good = build_record(levels, [plain], profile="small", segment_weights=100)
+
+    def patched(at: int, data: bytes, fix_crc: bool = True) -> bytes:
+        changed = bytearray(good)
+        changed[at : at + len(data)] = data
+        if fix_crc:
+            changed[38:40] = b"\0\0"
+            changed[38:40] = crc16(bytes(changed[:40])).to_bytes(2, "big")
+        return bytes(changed)
+
+    def header(
+        name: str, how: str, at: int, data: str, reason: Reason = Reason.BAD_HEADER_FIELD
+    ) -> Hostile:
+        return Hostile(name, how, patched(at, bytes.fromhex(data)), reason, reason)
+
+    yield header("magic", "The magic is 'EGQ'.", 0, "454751", Reason.BAD_MAGIC)
+    yield header("version", "Version 2.", 3, "02", Reason.UNSUPPORTED_VERSION)
+    yield Hostile(
+        "header_crc", "A bit of the weight count flipped.", patched(11, b"\x59", fix_crc=False),
+        Reason.BAD_HEADER_CRC, Reason.BAD_HEADER_CRC,
+    )  # fmt: skip
+    yield header("level_bits", "Levels of 9 bits.", 4, "09")
+    yield header("buffer_low", "Buffer field 4.", 5, "40")
+    yield header("buffer_high", "Buffer field 12.", 5, "c0")
+    yield header("reserved_1", "A reserved bit of word 1 set.", 5, "71")
+    yield header("step_zero", "A step of zero.", 6, "0000")
+    yield header("step_negative", "A step of -1.", 6, "bf80")
+    yield header("step_subnormal", "A subnormal step.", 6, "0040")
+    yield header("step_infinite", "An infinite step.", 6, "7f80")
+    yield header("step_large", "A step whose largest weight is not finite.", 6, "7b80")
+    yield header("weights_zero", "No weights.", 8, "00000000")
+    yield header("segment_weights_zero", "Segments of no weights.", 12, "0000")
+    yield header("reserved_3", "A reserved bit of word 3 set.", 14, "01")
+    yield header("reserved_9", "A reserved bit of word 9 set.", 36, "8000")
+    yield header("unused_setting", "An unused setting is not zero.", 24, "00000020")
+    for name, how, word in (
+        ("setting_reserved", "A reserved bit of a setting set.", plain.pack() | 1),
+        ("setting_unused_field", "A plain setting with a threshold.", plain.pack() | 1 << 10),
+        ("setting_raw_width", "Raw fields wider than the levels.", Mode.RAW << 30 | 8 << 26),
+        ("setting_run_limit", "A run limit of 14.", Mode.ZERO_RUN << 30 | 14 << 5),
+        (
+            "setting_window",
+            "A run codeword of more than 32 bits.",
+            Setting(Mode.ZERO_RUN, 0, 15, run_limit=13).pack(),
+        ),
+    ):
+        yield header(name, how, 20, f"{word:08x}")
+    wide = Setting(Mode.ZERO_RUN, 0, 0, 0, 15, run_limit=4)
+    data = bytearray(build_record([300], [Setting(Mode.PLAIN, 0)], level_bits=16, profile="small"))
+    data[20:24] = wide.pack().to_bytes(4, "big")
+    data[38:40] = b"\0\0"
+    data[38:40] = crc16(bytes(data[:40])).to_bytes(2, "big")
+    yield Hostile(
+        "setting_window_magnitude", "A magnitude codeword of more than 32 bits, 16-bit levels.",
+        bytes(data), Reason.BAD_HEADER_FIELD, Reason.BAD_HEADER_FIELD,
+    )  # fmt: skip
+    yield header(
+        "words_too_few", "Fewer words than the segments need.", 16, "0000000b", Reason.BAD_LENGTH
+    )
+    words = int.from_bytes(good[16:20], "big")
+    yield Hostile(
+        "words_less", "One word less than the segments have.",
+        patched(16, (words - 1).to_bytes(4, "big"))[:-4], Reason.BAD_LENGTH, Reason.BAD_LENGTH, 5,
+    )  # fmt: skip
+    yield Hostile(
+        "words_more", "One word more than the segments have.",
+        patched(16, (words + 1).to_bytes(4, "big")) + bytes(4), Reason.BAD_LENGTH,
+        Reason.BAD_LENGTH,
+    )  # fmt: skip
+    yield from _hostile_segments(good, levels)
+    yield from _hostile_payloads()
+    yield Hostile("truncated_header", "Half a header.", good[:20], Reason.TRUNCATED, None)
+    yield Hostile("truncated_segment", "The last word missing.", good[:-4], Reason.TRUNCATED, None)
+    yield Hostile(
+        "trailing", "A word follows the only record.", good + b"tail", Reason.BAD_MAGIC,
+        Reason.BAD_MAGIC,
+    )  # fmt: skip
+
+
+def _hostile_segments(good: bytes, levels: list[int]) -> Iterator[Hostile]:
+    """Damage to segment headers and CRCs; segment 2 is concerned unless said."""
+    starts = [HEADER_BYTES]
+    while starts[-1] < len(good):
+        words = int.from_bytes(good[starts[-1] : starts[-1] + 2], "big") & 0xFFF
+        starts.append(starts[-1] + 4 + 4 * words)
+
+    def patched(at: int, data: bytes) -> bytes:
+        return good[:at] + data + good[at + len(data) :]
+
+    at = starts[2]
+    upper = int.from_bytes(good[at : at + 2], "big")
+    for name, how, value in (
+        ("segment_setting", "Setting 1 of one setting.", upper | 1 << 14),
+        ("segment_reserved", "A reserved bit set.", upper | 1 << 12),
+        ("segment_words_zero", "A payload of no words.", 0),
+        ("segment_words_many", "A payload larger than the buffer.", 129),
+    ):
+        reason = Reason.BAD_SEGMENT_HEADER
+        yield Hostile(name, how, patched(at, value.to_bytes(2, "big")), reason, reason, 2)
+    reason = Reason.BAD_SEGMENT_CRC
+    flipped = bytes([good[at + 9] ^ 0x10])
+    yield Hostile(
+        "segment_bit", "A bit of the payload flipped.", patched(at + 9, flipped), reason, reason, 2
+    )
+    yield Hostile(
+        "segment_crc", "A bit of the CRC flipped.", patched(at + 3, bytes([good[at + 3] ^ 1])),
+        reason, reason, 2,
+    )  # fmt: skip
+    same = build_record([5, -3] * 20, [Setting(Mode.RAW, 7)], segment_weights=4)
+    first = HEADER_BYTES + 8
+    swapped = same[:first] + same[first + 8 : first + 16] + same[first : first + 8]
+    yield Hostile(
+        "segment_swapped", "Segments 1 and 2 have changed places.", swapped + same[first + 16 :],
+        reason, reason, 1,
+    )  # fmt: skip
+
+
+def _hostile_payloads() -> Iterator[Hostile]:
+    """Payloads with a good CRC that no encoder writes; segment 1 of 3 is concerned."""
+    levels = draw_levels(90, 21, 60, 190)
+
+    def payload(name: str, how: str, reason: Reason, setting: Setting, bits: str) -> Hostile:
+        data = build_record(
+            levels, [setting], profile="small", segment_weights=30,
+            payload=lambda segment, data: to_words(bits) if segment == 1 else data,
+        )  # fmt: skip
+        return Hostile(name, how, data, reason, reason, 1)
+
+    bad, overrun, padding = Reason.BAD_CODEWORD, Reason.OVERRUN, Reason.BAD_PADDING
+    plain, raw = Setting(Mode.PLAIN, 0), Setting(Mode.RAW, 7)
+    zeros = "1" * 10
+    yield payload(
+        "symbol_large", "Symbol 255, one above the largest, after 10 zeros.", bad, plain,
+        zeros + plain.code.codeword(255) + "1" * 19,
+    )  # fmt: skip
+    yield payload(
+        "no_one", "64 zeros where a codeword should begin.", bad, plain, zeros + "0" * 64 + "1" * 60
+    )
+    yield payload(
+        "raw_large", "The raw field 255.", bad, raw, "00000001" * 7 + "1" * 8 + "00000001" * 22
+    )
+    run = ZERO_RUN.code.codeword
+    yield payload(
+        "run_beyond_segment", "A run of 20 zeros where 9 levels are left.", bad, ZERO_RUN,
+        run(20) + "0" + ZERO_RUN.magnitude_code.codeword(2) + run(20) + "0" + "1" * 8,
+    )  # fmt: skip
+    yield payload(
+        "run_beyond_limit", "A run of 65 zeros, beyond the limit of 64.", bad, ZERO_RUN,
+        run(65) + "0" + "1" * 40,
+    )  # fmt: skip
+    yield payload(
+        "sign_without_level", "The sign after the closing run is 1.", bad, ZERO_RUN, run(30) + "1"
+    )
+    yield payload(
+        "big_without_level", "The closing run claims a magnitude above one.", bad, JOINT_2,
+        JOINT_2.code.codeword(JOINT_2.slot(30, True)) + "0" + "1" * 40,
+    )  # fmt: skip
+    yield payload(
+        "magnitude_large", "The magnitude 128.", bad, ZERO_RUN,
+        run(0) + "0" + ZERO_RUN.magnitude_code.codeword(127) + "1" * 40,
+    )  # fmt: skip
+    yield payload(
+        "overrun", "The payload ends within the 12th codeword.", overrun, plain,
+        "1" * 11 + "00001" + "0" * 16,
+    )  # fmt: skip
+    yield payload(
+        "overrun_empty", "The payload ends before the last level.", overrun, plain,
+        "011" * 10 + "11",
+    )  # fmt: skip
+    yield payload("padding_one", "The last bit of the padding is 1.", padding, plain,
+                  "1" * 30 + "01")  # fmt: skip
+    yield payload("padding_word", "A word too many.", padding, plain, "1" * 30 + "0" * 34)

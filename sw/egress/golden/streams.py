@@ -1,0 +1,109 @@
+"""Golden streams: what every decoder must give."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from egress.golden.build import JOINT_2, JOINT_4, ZERO_RUN, build_record, draw_levels
+from egress.setting import Mode, Setting
+from egress.stream import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A stream and the levels of its records."""
+
+    name: str
+    how: str
+    records: list[bytes]
+    levels: list[list[int]]
+
+
+def golden_streams() -> Iterator[Golden]:
+    """All golden streams, in order."""
+
+    def one(name: str, how: str, levels: list[int], settings: list[Setting], **kw: Any) -> Golden:
+        return Golden(name, how, [build_record(levels, settings, **kw)], [levels])
+
+    dense = draw_levels(700, 1, 200, 20)
+    sparse = draw_levels(1500, 2, 60, 190)
+    for order in range(6):
+        yield one(
+            f"plain_eg{order}", f"Exp-Golomb of order {order}, one segment, the paper's step 2^-8.",
+            dense, [Setting(Mode.PLAIN, order)],
+        )  # fmt: skip
+    yield one(
+        "plain_head", "Plain mode, order 2 and head 5, step 0.0123291015625 (no power of two).",
+        dense, [Setting(Mode.PLAIN, 2, 5)], step=0.0123291015625,
+    )  # fmt: skip
+    every = [*range(-127, 128), *range(127, -128, -1)]
+    yield one(
+        "plain_every_level", "Every level of 8 bits, up and down, order 0.",
+        every, [Setting(Mode.PLAIN, 0)], step=1.0,
+    )  # fmt: skip
+    yield one(
+        "plain_longest", "The longest codewords of 8 bits: order 0, head 15.",
+        [127, -127, 0, 126, -126, 64, 1, -1] * 12, [Setting(Mode.PLAIN, 0, 15)],
+    )  # fmt: skip
+    yield one("raw_8", "Raw mode, 8 bits wide.", dense, [Setting(Mode.RAW, 7)])
+    narrow = [min(8, max(-7, level)) for level in dense]
+    yield one("raw_4", "Raw mode, 4 bits wide: levels -7 to 8.", narrow, [Setting(Mode.RAW, 3)])
+    yield one("raw_1", "Raw mode, 1 bit wide.", [int(v > 0) for v in dense], [Setting(Mode.RAW)])
+    yield one("zero_run", "Zero-run mode.", sparse, [ZERO_RUN])
+    yield one("joint_2", "Joint mode, stride 2.", sparse, [JOINT_2])
+    yield one("joint_4", "Joint mode, stride 4.", sparse, [JOINT_4])
+    long_runs = [v for level in draw_levels(60, 3, 80, 0) for v in [0] * (level % 90) + [level]]
+    yield one(
+        "run_limit", "Runs across the limit of 16 zeros, and 64 zeros at the end of the segment.",
+        [*long_runs, *[0] * 64],
+        [replace(ZERO_RUN, run_limit=4)],
+    )  # fmt: skip
+    yield one(
+        "run_limit_joint", "The same levels in the joint mode, limit 1.",
+        [*long_runs, *[0] * 64],
+        [replace(JOINT_2, threshold=0, run_limit=0)],
+    )  # fmt: skip
+    yield one(
+        "all_zero", "3000 zeros in the joint mode: nothing but runs.", [0] * 3000,
+        [Setting(Mode.JOINT, 4, 2, threshold=15, stride=2, run_limit=10)],
+    )  # fmt: skip
+    yield one("one_weight", "A single weight.", [-1], [Setting(Mode.PLAIN)], step=2.0**-126)
+    wide = [*draw_levels(300, 4, 250, 30, 32767), 32767, -32767, 0, 32767, -32767]
+    wide += [level * 300 for level in draw_levels(200, 5, 200, 60, 100)]
+    for name, setting in (
+        ("wide_eg0", Setting(Mode.PLAIN, 0)),
+        ("wide_head", Setting(Mode.PLAIN, 7, 8)),
+        ("wide_raw", Setting(Mode.RAW, 15)),
+        ("wide_zero_run", Setting(Mode.ZERO_RUN, 0, 1, 6, 4, run_limit=5)),
+        ("wide_joint", Setting(Mode.JOINT, 1, 2, 6, 4, threshold=2, stride=4, run_limit=5)),
+    ):
+        yield one(
+            name, f"Levels of 16 bits, {setting.mode.name.lower().replace('_', '-')} mode.",
+            wide, [setting], level_bits=16, step=2.0**100,
+        )  # fmt: skip
+    mixed = draw_levels(3000, 6, 100, 150)
+    settings = [Setting(Mode.PLAIN, 1, 3), ZERO_RUN, JOINT_4, Setting(Mode.RAW, 7)]
+    for interleave in (1, 4, 7):
+        yield one(
+            f"four_settings_g{interleave}",
+            f"Segments of 110 weights that take four settings in turn, interleave {interleave}; "
+            "the last segment or group is short.",
+            mixed, settings, profile="small", segment_weights=110, interleave=interleave,
+            choice=lambda segment: segment % 4,
+        )  # fmt: skip
+    yield one(
+        "full_buffer", "Payloads of exactly 128 words, the small profile's buffer.",
+        draw_levels(1536, 7, 200, 20), [Setting(Mode.RAW, 7)], profile="small", segment_weights=512,
+    )  # fmt: skip
+    tensors = [
+        (draw_levels(5000, 8, 120, 120), 2.0**-6),
+        (draw_levels(11, 9, 120, 60), 0.33984375),
+        (draw_levels(12000, 10, 40, 225), 2.0**-4),
+        (draw_levels(900, 11, 254, 4, 3000), 2.0**-12),
+    ]
+    yield Golden(
+        "model",
+        "Four tensors one after another as the encoder writes them, small profile.",
+        [encode(levels, step=step, profile="small") for levels, step in tensors],
+        [levels for levels, _ in tensors],
+    )
