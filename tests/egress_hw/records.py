@@ -1,0 +1,115 @@
+"""Small records for the tests of the hardware."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from egress.record import Header, crc16, pack_segment
+from egress.reference import encode_segment
+from egress.setting import Mode, Setting, max_level
+
+SETTINGS = (
+    Setting(Mode.PLAIN, 0),
+    Setting(Mode.PLAIN, 2, 3),
+    Setting(Mode.RAW, 7),
+    Setting(Mode.ZERO_RUN, 1, 4, 0, 3, run_limit=6),
+    Setting(Mode.JOINT, 1, 4, 0, 2, threshold=3, stride=2, run_limit=6),
+    Setting(Mode.JOINT, 2, 4, 0, 2, threshold=5, stride=4, run_limit=5),
+)
+
+
+def words_of(data: bytes) -> list[int]:
+    """Words as the core takes them."""
+    return list(struct.unpack(f">{len(data) // 4}I", data))
+
+
+def draw_levels(rng: random.Random, count: int, level_bits: int, dense: float) -> list[int]:
+    """Mostly zeros and small levels, now and then a large one."""
+    largest = max_level(level_bits)
+    levels = []
+    for _ in range(count):
+        spread = rng.choice((1, 1, 2, 4, 20, largest))
+        levels.append(rng.randint(-spread, spread) if rng.random() < dense else 0)
+    return levels
+
+
+def make_record(
+    seed: int,
+    *,
+    weights: int,
+    segment_weights: int,
+    interleave: int = 1,
+    level_bits: int = 8,
+    buffer: int = 5,
+    step_bits: int = 0x3C05,
+    dense: float = 0.5,
+    choices: tuple[Setting, ...] = SETTINGS,
+    damage: tuple[int, ...] = (),
+) -> bytes:
+    """A record with settings drawn for it; payloads of the segments in ``damage`` are broken."""
+    rng = random.Random(seed)
+    settings = tuple(rng.choice(choices) for _ in range(rng.randint(1, 4)))
+    # A raw setting of full width is always among them: whatever the levels are, they fit it.
+    settings = (*settings[:3], Setting(Mode.RAW, level_bits - 1))
+    header = Header(
+        level_bits=level_bits,
+        step_bits=step_bits,
+        weights=weights,
+        segment_weights=segment_weights,
+        interleave=interleave,
+        buffer=buffer,
+        settings=settings,
+        words=0,
+    )
+    levels = draw_levels(rng, weights, level_bits, dense)
+    body = b""
+    for segment in range(header.segments):
+        here = levels[header.segment_slice(segment)]
+        payload, index = b"", 0
+        for index in (rng.randrange(len(settings)), len(settings) - 1):
+            try:
+                payload = to_words(encode_segment(here, settings[index], level_bits))
+            except ValueError:  # too wide for a raw setting
+                continue
+            if len(payload) <= 4 << buffer:
+                break
+        packed = bytearray(pack_segment(index, payload, segment))
+        if segment in damage:
+            packed[rng.randrange(4, len(packed))] ^= 1 << rng.randrange(8)
+        body += packed
+    return replace(header, words=len(body) // 4).pack() + body
+
+
+def to_words(bits: str) -> bytes:
+    """Pad to whole words."""
+    bits += "0" * (-len(bits) % 32)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def patch_header(record: bytes, word: int, value: int, *, fix_crc: bool = True) -> bytes:
+    """Replace a word of the header, and the CRC accordingly."""
+    head = record[: 4 * word] + value.to_bytes(4, "big") + record[4 * word + 4 : 40]
+    if fix_crc:
+        head = head[:38] + crc16(head[:38] + b"\0\0").to_bytes(2, "big")
+    return head + record[40:]
+
+
+@st.composite
+def some_records(draw: st.DrawFn, max_level_bits: int = 8, buffer: int = 5) -> bytes:
+    """A record of up to 12 or so segments that all fit ``buffer``."""
+    level_bits = draw(st.sampled_from([8, max_level_bits]))
+    fits = (32 << buffer) // level_bits
+    return make_record(
+        draw(st.integers(0, 1 << 16)),
+        weights=draw(st.integers(1, 200)),
+        segment_weights=draw(st.one_of(st.integers(15, 40), st.integers(40, fits))),
+        interleave=draw(st.sampled_from([1, 2, 3, 5, 256])),
+        level_bits=level_bits,
+        buffer=buffer,
+        step_bits=draw(st.sampled_from([0x0080, 0x3B80, 0x3C05, 0x4049])),
+        dense=draw(st.sampled_from([0.05, 0.3, 0.9])),
+    )
