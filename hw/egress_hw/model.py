@@ -1,0 +1,212 @@
+"""Software model of the core: the beats that a record must give, and the faults it must report.
+
+Tests and benches compare the hardware with it. Its levels come from the scalar reference unless
+another decoder is given.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from egress.errors import BitstreamError, Reason
+from egress.quantize import bits_to_step, dequantize
+from egress.record import HEADER_BYTES, MIN_SEGMENT_WORDS, Header, crc16
+from egress.reference import decode_segment
+from egress.setting import Mode, Setting
+from egress_hw.signatures import Output
+
+Decode = Callable[[bytes, int, Setting, int], tuple[list[int], Reason | None]]
+"""Payload, weights, setting and level bits to levels and reason (see `decode_payload`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One beat of the core.
+
+    Members
+    -------
+    weights : tuple of int
+        Bit pattern of each lane's weight (a level in two's complement); 0 where there is none.
+    keep, error : int
+        Bit ``l`` is lane ``l``'s.
+    last : bool
+    """
+
+    weights: tuple[int, ...]
+    keep: int
+    error: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a record must give.
+
+    Members
+    -------
+    beats : list of Beat
+        All of them; or, if a framing error stops the core, those that may come before it does.
+    faults : list of (Reason, int)
+        Errors with their segments, a framing error last, the others by segment. The core keeps
+        the one that happens first.
+    stops : bool
+        Whether the last of ``faults`` stops the core.
+    """
+
+    beats: list[Beat]
+    faults: list[tuple[Reason, int]]
+    stops: bool
+
+
+def beats(
+    record: bytes, lanes: int, output: Output = "bfloat16", max_level_bits: int = 8
+) -> list[Beat]:
+    """Beats that a core gives for ``record``, which must not break framing."""
+    expected = expect(record, lanes, output, max_level_bits)
+    if expected.stops:
+        reason, segment = expected.faults[-1]
+        raise BitstreamError(reason, "the core stops", segment=segment)
+    return expected.beats
+
+
+def expect(
+    record: bytes,
+    lanes: int,
+    output: Output = "bfloat16",
+    max_level_bits: int = 8,
+    *,
+    buffer: int = 11,
+    decode: Decode | None = None,
+) -> Expectation:
+    """Find what a core must give for ``record``.
+
+    Parameters
+    ----------
+    record : bytes
+        One record; bytes that follow are not looked at.
+    lanes, output, max_level_bits, buffer
+        The core's parameters, ``buffer`` as a logarithm.
+    decode : callable, optional
+        Decoder of a payload; default `decode_payload`.
+    """
+    try:
+        header = Header.unpack(record)
+    except BitstreamError as error:
+        return Expectation([], [(error.reason, 0)], True)
+    if header.buffer > buffer or header.level_bits > max_level_bits:
+        return Expectation([], [(Reason.BUFFER_TOO_SMALL, 0)], True)
+    segments, faults, stops = _segments(record, header, decode or decode_payload)
+    width = {"level": max_level_bits, "float32": 32, "bfloat16": 16}[output]
+    step = bits_to_step(header.step_bits)
+    columns = [
+        (_patterns(np.array(levels), step, output, width), weights) for levels, weights in segments
+    ]
+    found = list(_beats(columns, lanes))
+    if found and not stops:
+        last = found[-1]
+        found[-1] = Beat(last.weights, last.keep, last.error, True)
+    elif stops:  # only rounds that are complete can come
+        rounds = len(columns) // lanes
+        found = list(_beats(columns[: rounds * lanes], lanes))
+    return Expectation(found, faults, stops)
+
+
+def _segments(
+    record: bytes, header: Header, decode: Decode
+) -> tuple[list[tuple[list[int], int]], list[tuple[Reason, int]], bool]:
+    """Good levels and number of weights of each segment, up to a framing error; faults; stops."""
+    segments: list[tuple[list[int], int]] = []
+    faults: list[tuple[Reason, int]] = []
+    at, end = HEADER_BYTES, HEADER_BYTES + 4 * header.words
+    number = 0
+    for number, weights in enumerate(header.segment_lengths().tolist()):
+        if end - at < 4 * MIN_SEGMENT_WORDS:
+            return segments, [*faults, (Reason.BAD_LENGTH, number)], True
+        upper = int.from_bytes(record[at : at + 2], "big")
+        index, words = upper >> 14, upper & 0xFFF
+        start, at = at + 4, at + 4 + 4 * words
+        if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
+            return segments, [*faults, (Reason.BAD_SEGMENT_HEADER, number)], True
+        if at > end:
+            return segments, [*faults, (Reason.BAD_LENGTH, number)], True
+        payload = record[start:at]
+        tagged = upper.to_bytes(2, "big") + (number & 0xFFFF).to_bytes(2, "big")
+        levels: list[int] = []
+        reason: Reason | None = Reason.BAD_SEGMENT_CRC
+        if crc16(tagged + payload) == int.from_bytes(record[start - 2 : start], "big"):
+            levels, reason = decode(payload, weights, header.settings[index], header.level_bits)
+        segments.append((levels, weights))
+        if reason:
+            faults.append((reason, number))
+    if at != end:
+        return segments, [*faults, (Reason.BAD_LENGTH, number + 1)], True
+    return segments, faults, False
+
+
+def _patterns(levels: np.ndarray, step: float, output: Output, width: int) -> list[int]:
+    if output == "level":
+        return [int(level) & ((1 << width) - 1) for level in levels]
+    if output == "float32":
+        return dequantize(levels.astype(np.int16), step).view(np.uint32).tolist()
+    product = dequantize(levels.astype(np.int16), step).view(np.uint32).astype(np.uint64)
+    # To nearest, ties to even: the products are finite and far from overflow.
+    return (product + 0x7FFF + (product >> np.uint64(16) & np.uint64(1)) >> np.uint64(16)).tolist()
+
+
+def _beats(columns: list[tuple[list[int], int]], lanes: int) -> Iterator[Beat]:
+    for first in range(0, len(columns), lanes):
+        around = columns[first : first + lanes]
+        for row in range(max(count for _, count in around)):
+            weights = [0] * lanes
+            keep = error = 0
+            for lane, (column, count) in enumerate(around):
+                if row < count:
+                    keep |= 1 << lane
+                    error |= (row >= len(column)) << lane
+                    weights[lane] = column[row] if row < len(column) else 0
+            yield Beat(tuple(weights), keep, error, False)
+
+
+def decode_payload(
+    payload: bytes, weights: int, setting: Setting, level_bits: int
+) -> tuple[list[int], Reason | None]:
+    """Levels before the first codeword that must be refused, and the reason if there is one."""
+    bits = f"{int.from_bytes(payload, 'big'):0{8 * len(payload)}b}"
+    try:
+        return decode_segment(bits, weights, setting, level_bits), None
+    except BitstreamError as error:
+        if error.reason is Reason.BAD_PADDING:
+            # Exactly the bits that the levels take are left when the padding is mended.
+            used = bits[: error.bit_offset]
+            mended = used + "0" * (-len(used) % 32)
+            return decode_segment(mended, weights, setting, level_bits), error.reason
+        return _levels_before(bits, error.bit_offset or 0, setting), error.reason
+
+
+def _levels_before(bits: str, end: int, setting: Setting) -> list[int]:
+    """Levels of the codewords before bit ``end``, which all are good."""
+    levels: list[int] = []
+    at = 0
+    while at < end:
+        if setting.mode is Mode.RAW:
+            symbol, at = int(bits[at : at + setting.order + 1], 2), at + setting.order + 1
+        else:
+            symbol, at = setting.code.decode(bits, at)
+        if setting.mode in (Mode.PLAIN, Mode.RAW):
+            levels.append((symbol + 1) // 2 if symbol % 2 else -(symbol // 2))
+            continue
+        joint = setting.mode is Mode.JOINT
+        run, big = setting.unslot(symbol) if joint else (symbol, False)
+        negative, at = bits[at] == "1", at + 1
+        levels += [0] * run
+        if run == setting.max_run:
+            continue
+        magnitude = 1
+        if big or not joint:
+            if at >= end:
+                break
+            symbol, at = setting.magnitude_code.decode(bits, at)
+            magnitude = symbol + (2 if joint else 1)
+        levels.append(-magnitude if negative else magnitude)
+    return levels
