@@ -21,9 +21,6 @@ SYMBOL_BITS = 16
 VALUE_BITS = SYMBOL_BITS + 1
 """One and suffix: a suffix of more than 16 bits belongs to a symbol above 65535."""
 
-ABOVE_BITS = SYMBOL_BITS + 2
-"""Difference of two symbols, or of what stands for one that is too large."""
-
 PAST_BITS = VALUE_BITS + 1
 """One, suffix and the sign bit that may follow them."""
 
@@ -54,6 +51,12 @@ def shift_right(bits: Value, amount: Value, width: int) -> Value:
     return bits
 
 
+def add_three(a: Value, b: Value, c: Value, width: int) -> Value:
+    """Lowest ``width`` bits of the sum of numbers of that width, in one addition and a LUT."""
+    carries = (a & b) | (a & c) | (b & c)
+    return ((a ^ b ^ c) + (carries << 1))[:width]
+
+
 class CodewordValue(wiring.Component):
     """Length and symbol of a codeword whose zeros are counted. Combinational.
 
@@ -68,14 +71,13 @@ class CodewordValue(wiring.Component):
     lead : In(signed(5))
         The smaller of zeros and ``head``, less one. For a raw field: 0.
     order, head : In(4)
-    bound : In(16)
     length : Out(7)
         Bits of the codeword, 1..80; more than 32 leading zeros are counted as 32.
     symbol : Out(16)
-    above : Out(signed(18))
-        ``symbol - bound``, found without waiting for the symbol.
+    offset : Out(signed(20))
+        ``symbol - value``.
     bad : Out(1)
-        There are 32 leading zeros, or the symbol exceeds 65535: ``symbol`` and ``above`` mean
+        There are 32 leading zeros, or the symbol exceeds 65535: ``symbol`` and ``offset`` mean
         nothing. Nor do they if `length` is more than 32.
     """
 
@@ -85,10 +87,9 @@ class CodewordValue(wiring.Component):
     lead: Signal
     order: Signal
     head: Signal
-    bound: Signal
     length: Signal
     symbol: Signal
-    above: Signal
+    offset: Signal
     bad: Signal
 
     def __init__(self) -> None:
@@ -100,10 +101,9 @@ class CodewordValue(wiring.Component):
                 "lead": In(signed(5)),
                 "order": In(4),
                 "head": In(4),
-                "bound": In(SYMBOL_BITS),
                 "length": Out(LENGTH_BITS),
                 "symbol": Out(SYMBOL_BITS),
-                "above": Out(signed(ABOVE_BITS)),
+                "offset": Out(signed(SYMBOL_BITS + 4)),
                 "bad": Out(1),
             }
         )
@@ -112,17 +112,10 @@ class CodewordValue(wiring.Component):
         m = Module()
         # symbol = value + ((min(zeros, head) - 1) << order), which is at most
         # (2**17 - 1) + (14 << 15) < 2**20 if the suffix has at most 16 bits.
-        offset = Signal(SYMBOL_BITS + 4)
         wide_symbol = Signal(SYMBOL_BITS + 4)
-        m.d.comb += offset.eq(self.lead << self.order)
-        m.d.comb += wide_symbol.eq(self.value + offset)
+        m.d.comb += self.offset.eq(self.lead << self.order)
+        m.d.comb += wide_symbol.eq(self.value + self.offset)
         m.d.comb += self.symbol.eq(wide_symbol)
-        # Three numbers to add: sums and carries bit by bit first, then one addition.
-        terms = [Signal(ABOVE_BITS, name=f"term_{i}") for i in range(3)]
-        m.d.comb += [terms[0].eq(self.value), terms[1].eq(offset), terms[2].eq(-1 - self.bound)]
-        a, b, c = terms
-        carries = (a & b) | (a & c) | (b & c)
-        m.d.comb += self.above.eq((a ^ b ^ c) + Cat(Const(1, 1), carries))
 
         many = Signal()  # 32 zeros
         zeros_less_one = Signal(signed(ZEROS_BITS))

@@ -101,7 +101,7 @@ class Lane(wiring.Component):
         m.d.comb += reader.setting.eq(setting)
         for name in ("filled", "position", "one", "blank", "past"):
             m.d.comb += getattr(reader, name).eq(getattr(window, name))
-        for name in ("raw", "step", "end"):
+        for name in ("step", "end"):
             m.d.comb += getattr(window, name).eq(getattr(reader, name))
 
         m.d.comb += interpreter.start.eq(accepts)

@@ -5,12 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
-from egress_hw.codeword import ABOVE_BITS, LENGTH_BITS, SYMBOL_BITS, WINDOW_BITS
+from egress_hw.codeword import LENGTH_BITS, SYMBOL_BITS, WINDOW_BITS
 from egress_hw.signatures import SettingLayout
 
 RUN_BITS = 16
 """A segment has at most 65535 weights."""
 
+
+ABOVE_BITS = SYMBOL_BITS + 1
+"""What a run or slot is above the threshold, or the longest run, with a sign."""
 
 LEFT_BITS = 17
 """A payload has at most 4095 words of 32 bits."""

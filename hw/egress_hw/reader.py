@@ -5,8 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
-from egress_hw.codeword import PAST_BITS, CodewordValue
-from egress_hw.meaning import in_joint_mode, in_raw_mode, in_run_mode, is_big, token_layout
+from egress_hw.codeword import PAST_BITS, CodewordValue, add_three
+from egress_hw.meaning import (
+    ABOVE_BITS,
+    in_joint_mode,
+    in_raw_mode,
+    in_run_mode,
+    is_big,
+    token_layout,
+)
 from egress_hw.signatures import SettingLayout
 
 _FOUND = data.StructLayout({"end": unsigned(6), "tail": 1, "lead": signed(5), "order": unsigned(4)})
@@ -31,17 +38,15 @@ class Reader(wiring.Component):
         Forget what was read.
     setting : In(SettingLayout)
         Steady from two cycles before the first step of a segment.
-    raw : Out(1)
-        To `Window`, like all that follow.
     filled : In(1), position : In(5), one : In(7), blank : In(1), past : In(18)
     step : Out(1), end : Out(6)
+        Of `Window`.
     o : Out(stream.Signature(token_layout()))
         Valid two cycles after the step.
     """
 
     stop: Signal
     setting: data.View
-    raw: Signal
     filled: Signal
     position: Signal
     one: Signal
@@ -57,7 +62,6 @@ class Reader(wiring.Component):
             {
                 "stop": In(1),
                 "setting": In(SettingLayout),
-                "raw": Out(1),
                 "filled": In(1),
                 "position": In(5),
                 "one": In(7),
@@ -74,7 +78,7 @@ class Reader(wiring.Component):
         m.submodules.value = value = CodewordValue()
         setting, token = self.setting, self.o.payload
         runs, joint = in_run_mode(setting, self._modes), in_joint_mode(setting, self._modes)
-        m.d.comb += self.raw.eq(in_raw_mode(setting, self._modes))
+        raw = in_raw_mode(setting, self._modes)
         free = Signal()
         m.d.comb += free.eq(self.o.ready | ~self.o.valid)
         m.d.comb += self.step.eq(self.filled & free)
@@ -91,24 +95,24 @@ class Reader(wiring.Component):
             chosen = Signal(_FOUND)
             m.d.comb += chosen.eq(Mux(magnitude, second, found))
             found = chosen
-        m.d.comb += self.end.eq(found.end)
+        # An OR costs the late one less than a choice: `_seek` gives 0 if raw.
+        m.d.comb += self.end.eq(found.end | Mux(raw, self.position + (setting.order + 1), 0))
 
-        m.d.sync += value.bound.eq(Mux(joint, setting.threshold, 1 << setting.run_limit))
+        above = self._above(m, value.offset, joint)
+        follows = Mux(joint, is_big(above, setting), above < 0)
+        m.d.comb += magnitude.eq(Mux(s_valid, s_signed & follows, expected))
         m.d.comb += value.value.eq(Mux(s_signed, self.past[1:], self.past))
         m.d.comb += value.head.eq(Mux(s_magnitude, setting.magnitude_head, setting.head))
-        # After a run below the longest, or a slot of the kind, a magnitude follows.
-        follows = Mux(joint, is_big(value.above, setting), value.above < 0)
-        m.d.comb += magnitude.eq(Mux(s_valid, s_signed & follows, expected))
 
         with m.If(free):
             m.d.sync += [s_valid.eq(self.filled), s_magnitude.eq(magnitude), expected.eq(magnitude)]
             m.d.sync += [s_signed.eq(runs & ~magnitude), s_blank.eq(self.blank)]
-            m.d.sync += value.zeros_less_one.eq(zeros_less_one)
-            m.d.sync += [value.tail.eq(found.tail), value.order.eq(found.order)]
-            m.d.sync += value.lead.eq(Mux(self.raw, 0, found.lead))
+            m.d.sync += value.zeros_less_one.eq(Mux(raw, -1, zeros_less_one))
+            m.d.sync += [value.tail.eq(found.tail & ~raw), value.order.eq(found.order)]
+            m.d.sync += value.lead.eq(Mux(raw, 0, found.lead))
             m.d.sync += self.o.valid.eq(s_valid)
             m.d.sync += [token.symbol.eq(value.symbol), token.sign.eq(self.past[0])]
-            m.d.sync += [token.above.eq(value.above), token.magnitude.eq(s_magnitude)]
+            m.d.sync += [token.above.eq(above), token.magnitude.eq(s_magnitude)]
             m.d.sync += [token.length.eq(value.length + s_signed), token.blank.eq(s_blank)]
             m.d.sync += token.bad.eq(value.bad)
         with m.If(self.stop):
@@ -137,7 +141,20 @@ class Reader(wiring.Component):
         m.d.comb += head_end.eq(self.position + head)
         m.d.comb += grown.eq(fixed - head_end)
         m.d.comb += found.tail.eq(self.one > head_end)
-        m.d.comb += found.end.eq(Mux(found.tail, (self.one << 1) + grown, self.one + fixed))
+        with m.If(~in_raw_mode(self.setting, self._modes)):
+            m.d.comb += found.end.eq(Mux(found.tail, (self.one << 1) + grown, self.one + fixed))
         m.d.comb += found.lead.eq(Mux(found.tail, head_less_one, zeros_less_one))
         m.d.comb += found.order.eq(order)
         return found
+
+    def _above(self, m: Module, offset: Value, joint: Value) -> Value:
+        """Return the symbol that a sign bit follows, less the threshold or the longest run.
+
+        If negative, a magnitude follows the run; of a slot it has the bits that tell.
+        """
+        above = Signal(signed(ABOVE_BITS))
+        terms = [Signal(ABOVE_BITS, name=f"term_{number}") for number in range(3)]
+        m.d.comb += [terms[0].eq(self.past[1:]), terms[1].eq(offset)]
+        m.d.sync += terms[2].eq(-Mux(joint, self.setting.threshold, 1 << self.setting.run_limit))
+        m.d.comb += above.eq(add_three(terms[0], terms[1], terms[2], ABOVE_BITS))
+        return above

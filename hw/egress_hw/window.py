@@ -16,7 +16,7 @@ class Window(wiring.Component):
 
     It is filled two cycles after `start` if the first words are there, and stays so as long as a
     word comes for each 32 bits it is moved. Zeros follow the last word. ``words.ready`` depends on
-    `start` and `count` in the same cycle, on nothing else but registers.
+    `start`, `count` and `step` in the same cycle.
 
     Members
     -------
@@ -30,10 +30,9 @@ class Window(wiring.Component):
     filled : Out(1)
     position : Out(5)
         Bits of the first word that are done with.
-    raw : In(1)
     one : Out(7)
         Place, counted as `position` is, of the first one not done with, 64 or more if there is
-        none in either word; `position` if `raw`.
+        none in either word.
     blank : Out(1)
         All bits that are not done with are 0.
     step : In(1)
@@ -41,7 +40,8 @@ class Window(wiring.Component):
     end : In(6)
         At least `position`, and at most 32 more.
     past : Out(18)
-        The bits moved over by the last step, the latest in bit 0. Above them are zeros.
+        The bits moved over by the last step, the latest in bit 0. Above them are zeros. Steady
+        until the next step.
     taken : Out(1)
         All words of the segment have been taken.
     """
@@ -52,7 +52,6 @@ class Window(wiring.Component):
     stop: Signal
     filled: Signal
     position: Signal
-    raw: Signal
     one: Signal
     blank: Signal
     step: Signal
@@ -69,7 +68,6 @@ class Window(wiring.Component):
                 "stop": In(1),
                 "filled": Out(1),
                 "position": Out(5),
-                "raw": In(1),
                 "one": Out(7),
                 "blank": Out(1),
                 "step": In(1),
@@ -81,55 +79,49 @@ class Window(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        high, low = Signal(WORD_BITS, reset_less=True), Signal(WORD_BITS, reset_less=True)
-        has_high, has_low = Signal(), Signal()
-        before = Signal(PAST_BITS, reset_less=True)  # end of the word before `high`
-        active = Signal()
-        begins = Signal()  # or goes on being idle
-        m.d.comb += begins.eq(self.start | self.stop | ~active)
-        m.submodules.source = source = Source()
-        wiring.connect(m, wiring.flipped(self.words), source.words)
-        m.d.comb += [source.start.eq(self.start), source.count.eq(self.count)]
-        m.d.comb += source.clear.eq(begins)
-        m.d.comb += self.taken.eq(source.taken)
-
-        # `crosses` is the last to be known in a cycle: it shall not go through the resets of flops,
-        # which are slower than their inputs.
-        crosses, crossed = Signal(), Signal()
-        m.d.comb += self.filled.eq(has_high & has_low)
-        m.d.comb += crosses.eq(self.step & self.end[5])
-        m.d.comb += source.take.eq(~self.filled | crosses | self.start)
-        with m.If(source.take):
-            m.d.sync += low.eq(source.word)
-        kept = Mux(begins, self.start & source.valid, ~source.take | source.valid)
-        m.d.sync += has_low.eq(kept & (source.take | has_low))
-        m.d.sync += has_high.eq(~begins & (has_low | (has_high & ~self.step)))
-        # Bits that are done with become 0, so that nothing needs to be cut off `past`.
-        undone = Signal(WORD_BITS)
-        m.d.comb += undone.eq(high & (Const(0xFFFFFFFF, 32) >> self.position))
-        with m.If(self.step | ~has_high):
-            m.d.sync += high.eq(Mux(crosses | ~has_high, low, undone))
-            m.d.sync += before.eq(undone)
-            m.d.sync += crossed.eq(crosses)
-            m.d.sync += self.position.eq(Mux(has_high, self.end, 0))
+        active, begins = Signal(), Signal()
         with m.If(self.start):
             m.d.sync += active.eq(1)
         with m.Elif(self.stop):
             m.d.sync += active.eq(0)
+        m.d.comb += begins.eq(self.start | self.stop | ~active)
+
+        # `end` is the last to be known in a cycle, so little depends on it: that it was in the next
+        # word is only noted, and the words move up with the step after.
+        old, second = Signal(WORD_BITS, reset_less=True), Signal(WORD_BITS, reset_less=True)
+        has_second, crossed = Signal(), Signal()
+        m.submodules.source = source = Source()
+        wiring.connect(m, wiring.flipped(self.words), source.words)
+        m.d.comb += [source.start.eq(self.start), source.count.eq(self.count)]
+        m.d.comb += [source.clear.eq(begins), self.taken.eq(source.taken)]
+        m.d.comb += source.take.eq(~has_second | (self.step & crossed))
+        m.d.comb += self.filled.eq(has_second & (source.valid | ~crossed))
+        with m.If(source.take):
+            m.d.sync += second.eq(source.word)
+        m.d.sync += has_second.eq(~begins & (has_second | source.valid))
+
+        high, low, undone = Signal(WORD_BITS), Signal(WORD_BITS), Signal(WORD_BITS)
+        m.d.comb += high.eq(Mux(crossed, second, old))
+        m.d.comb += low.eq(Mux(crossed, source.word, second))
+        # Bits that are done with become 0, so that nothing needs to be cut off `past`.
+        m.d.comb += undone.eq(high & (Const(0xFFFFFFFF, 32) >> self.position))
+        with m.If(self.step):
+            m.d.sync += [old.eq(undone), self.position.eq(self.end), crossed.eq(self.end[5])]
+        with m.If(begins):
+            m.d.sync += [self.position.eq(0), crossed.eq(1)]
 
         none, zeros = leading_zeros(undone)
         low_none, low_zeros = leading_zeros(low)
         m.d.comb += self.blank.eq(none & low_none)
-        first = Cat(Mux(none, low_zeros, zeros), none, self.blank)
-        m.d.comb += self.one.eq(Mux(self.raw, self.position, first))
-        moved = Cat(high, Mux(crossed, before, 0))
+        m.d.comb += self.one.eq(Cat(Mux(none, low_zeros, zeros), none, self.blank))
+        moved = Cat(high, Mux(crossed, old[:PAST_BITS], 0))
         # To the right by 32 - position, that is by its complement after one bit.
         m.d.comb += self.past.eq(shift_right(moved[1:], ~self.position, PAST_BITS))
         return m
 
 
 class Source(wiring.Component):
-    """Source of the words of a segment, and then of zeros.
+    """Register for the next of a segment's words, which are followed by zeros.
 
     Members
     -------
@@ -137,21 +129,21 @@ class Source(wiring.Component):
     start : In(1), count : In(12)
         Begin with a segment of `count` words, in this very cycle.
     clear : In(1)
-        Forget what is held.
-    take : In(1)
-        `word` is wanted; it is there if `valid`.
+        Forget the word that is held. Given with `start`.
     word : Out(32), valid : Out(1)
+    take : In(1)
+        `word` is taken if it is valid.
     taken : Out(1)
-        All words of the segment have been taken.
+        All words of the segment have been taken from `words`.
     """
 
     words: stream.Interface
     start: Signal
     count: Signal
     clear: Signal
-    take: Signal
     word: Signal
     valid: Signal
+    take: Signal
     taken: Signal
 
     def __init__(self) -> None:
@@ -161,9 +153,9 @@ class Source(wiring.Component):
                 "start": In(1),
                 "count": In(12),
                 "clear": In(1),
-                "take": In(1),
                 "word": Out(WORD_BITS),
                 "valid": Out(1),
+                "take": In(1),
                 "taken": Out(1),
             }
         )
@@ -171,18 +163,16 @@ class Source(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         left, left_now = Signal(12), Signal(12)
-        spare = Signal(WORD_BITS, reset_less=True)  # came when it was not wanted
-        has_spare = Signal()
-        arrives = Signal()
+        free, arrives = Signal(), Signal()
         m.d.comb += left_now.eq(Mux(self.start, self.count, left))
-        m.d.comb += self.words.ready.eq(left_now.any() & ~has_spare)
+        m.d.comb += free.eq(self.clear | self.take | ~self.valid)
+        m.d.comb += self.words.ready.eq(left_now.any() & free)
         m.d.comb += arrives.eq(self.words.valid & self.words.ready)
         m.d.comb += self.taken.eq(~left.any())
         m.d.sync += left.eq(left_now - arrives)
-
-        m.d.comb += self.word.eq(Mux(has_spare, spare, Mux(arrives, self.words.payload, 0)))
-        m.d.comb += self.valid.eq(arrives | (~self.start & (has_spare | self.taken)))
-        with m.If(arrives):
-            m.d.sync += spare.eq(self.words.payload)
-        m.d.sync += has_spare.eq(~self.clear & ~self.take & (has_spare | arrives))
+        with m.If(free):
+            m.d.sync += self.word.eq(Mux(arrives, self.words.payload, 0))
+            m.d.sync += self.valid.eq(
+                (arrives & (self.start | ~self.clear)) | (~self.clear & self.taken)
+            )
         return m
