@@ -28,8 +28,9 @@ class Distributor(wiring.Component):
 
     A segment goes to its lane's `SegmentBuffer` and from there to the lane once it is complete
     and its CRC good. Of one with a bad CRC the lane gets ``weights`` and ``damaged`` and no words.
-    Takes a piece a cycle, with no cycle lost between segments, unless the next segment's lane has
-    no room. The last piece of a segment is taken 2 cycles before the lane can have the segment, 4
+    Takes a piece a cycle, and a segment's first in the second cycle after the last of the one
+    before (the parser needs the cycle between for the segment's header), unless its lane has no
+    room. The last piece of a segment is taken 2 cycles before the lane can have the segment, 4
     cycles before its first word.
 
     The lanes get the segments of one record at a time: those of the next are loaded, but held back
@@ -114,8 +115,11 @@ class Distributor(wiring.Component):
         accepted = Signal()
         rooms = Signal(self._lanes)
         m.d.comb += [rooms[number].eq(buffer.room) for number, buffer in enumerate(buffers)]
-        m.d.comb += room.eq((rooms & lane).any() & rounds_room)
-        # Room is asked for once a segment: a buffer that had it has it for all of the segment.
+        # Room is asked for once a segment: a buffer that had it has it for all of the segment. What
+        # is being closed is not yet counted.
+        closing = Signal()
+        m.d.sync += closing.eq(ends)
+        m.d.comb += room.eq((rooms & lane).any() & rounds_room & ~closing)
         m.d.comb += self.i.ready.eq(room | ~piece.first | piece.reason.any())
         m.d.comb += accepted.eq(self.i.valid & self.i.ready & ~piece.reason.any())
         m.d.comb += ends.eq(accepted & piece.last)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
-from egress.record import Header, crc16, pack_segment
+from egress.errors import BitstreamError, Reason
+from egress.record import HEADER_BYTES, Header, crc16, pack_segment
 from egress.reference import encode_segment
 from egress.setting import Mode, Setting, max_level
 
@@ -112,4 +114,53 @@ def some_records(draw: st.DrawFn, max_level_bits: int = 8, buffer: int = 5) -> b
         buffer=buffer,
         step_bits=draw(st.sampled_from([0x0080, 0x3B80, 0x3C05, 0x4049])),
         dense=draw(st.sampled_from([0.05, 0.3, 0.9])),
+    )
+
+
+def pieces_of(record: bytes) -> list[Any]:
+    """What the parser must give: a tuple for each payload word, and at last that of a refusal."""
+    left = words_of(record[:HEADER_BYTES])[4]
+    try:
+        header = Header.unpack(record)
+    except BitstreamError as error:
+        if error.reason is not Reason.BAD_LENGTH or left < 2:
+            return [(error.reason, 0)]
+        # Software counts the segments beforehand; hardware comes to the one that does not fit.
+        header = Header.unpack(patch_header(record, 4, 0xFFFFFFFF))
+    pieces = []
+    at = HEADER_BYTES
+    lengths = header.segment_lengths().tolist()
+    for number, weights in enumerate(lengths):
+        if left < 2:
+            return [*pieces, (Reason.BAD_LENGTH, number)]
+        upper, crc = struct.unpack_from(">HH", record, at)
+        index, words = upper >> 14, upper & 0xFFF
+        if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
+            return [*pieces, (Reason.BAD_SEGMENT_HEADER, number)]
+        left -= words + 1
+        if left < 0:
+            return [*pieces, (Reason.BAD_LENGTH, number)]
+        payload = record[at + 4 : at + 4 + 4 * words]
+        intact = crc == crc16(struct.pack(">HH", upper, number & 0xFFFF) + payload)
+        for place, word in enumerate(words_of(payload)):
+            first, last = place == 0, place == words - 1
+            ending = (weights, number == len(lengths) - 1, intact) if last else None
+            pieces.append((word, first, last, index, words, number, ending))
+        at += 4 + 4 * words
+    return [*pieces, (Reason.BAD_LENGTH, len(lengths))] if left else pieces
+
+
+def piece_as_tuple(piece: Any) -> tuple[Any, ...]:
+    """A piece as `pieces_of` gives it."""
+    if piece.reason:
+        return Reason(piece.reason), piece.number
+    ending = (piece.weights, bool(piece.final), bool(piece.intact)) if piece.last else None
+    return (
+        piece.word,
+        bool(piece.first),
+        bool(piece.last),
+        piece.setting,
+        piece.words,
+        piece.number,
+        ending,
     )

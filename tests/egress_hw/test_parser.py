@@ -6,63 +6,22 @@ from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress.errors import BitstreamError, Reason
+from egress.errors import Reason
 from egress.record import HEADER_BYTES, Header, crc16
 from egress.setting import Mode, Setting
 from egress_hw.parser import RecordParser
 
-from .records import make_record, patch_header, some_records, words_of
+from .records import (
+    make_record,
+    patch_header,
+    piece_as_tuple,
+    pieces_of,
+    some_records,
+    words_of,
+)
 from .streams import run_streams
 
 waits = st.lists(st.integers(0, 3), max_size=6)
-
-
-def pieces_of(record):
-    """What the parser must give: a tuple for each payload word, and at last that of a refusal."""
-    left = words_of(record[:HEADER_BYTES])[4]
-    try:
-        header = Header.unpack(record)
-    except BitstreamError as error:
-        if error.reason is not Reason.BAD_LENGTH or left < 2:
-            return [(error.reason, 0)]
-        # Software counts the segments beforehand; hardware comes to the one that does not fit.
-        header = Header.unpack(patch_header(record, 4, 0xFFFFFFFF))
-    pieces = []
-    at = HEADER_BYTES
-    lengths = header.segment_lengths().tolist()
-    for number, weights in enumerate(lengths):
-        if left < 2:
-            return [*pieces, (Reason.BAD_LENGTH, number)]
-        upper, crc = struct.unpack_from(">HH", record, at)
-        index, words = upper >> 14, upper & 0xFFF
-        if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
-            return [*pieces, (Reason.BAD_SEGMENT_HEADER, number)]
-        left -= words + 1
-        if left < 0:
-            return [*pieces, (Reason.BAD_LENGTH, number)]
-        payload = record[at + 4 : at + 4 + 4 * words]
-        intact = crc == crc16(struct.pack(">HH", upper, number & 0xFFFF) + payload)
-        for place, word in enumerate(words_of(payload)):
-            first, last = place == 0, place == words - 1
-            ending = (weights, number == len(lengths) - 1, intact) if last else None
-            pieces.append((word, first, last, index, words, number, ending))
-        at += 4 + 4 * words
-    return [*pieces, (Reason.BAD_LENGTH, len(lengths))] if left else pieces
-
-
-def as_tuple(piece):
-    if piece.reason:
-        return Reason(piece.reason), piece.number
-    ending = (piece.weights, bool(piece.final), bool(piece.intact)) if piece.last else None
-    return (
-        piece.word,
-        bool(piece.first),
-        bool(piece.last),
-        piece.setting,
-        piece.words,
-        piece.number,
-        ending,
-    )
 
 
 def parse(*records, parser=None, take_all=True, **kwargs):
@@ -76,7 +35,7 @@ def parse(*records, parser=None, take_all=True, **kwargs):
         parser or RecordParser(5, 16), inputs, outputs, deadline=deadline, take_all=take_all,
         **kwargs,
     )  # fmt: skip
-    assert [as_tuple(piece) for piece in run.beats["o"]] == expected
+    assert [piece_as_tuple(piece) for piece in run.beats["o"]] == expected
     return run
 
 
@@ -159,7 +118,7 @@ def test_a_framing_error_is_the_last_piece(name):
         RecordParser(5, 16), inputs, {"o": len(expected), "record": header_ok},
         deadline=400, take_all=False, stalls=[0, 2],
     )  # fmt: skip
-    assert [as_tuple(piece) for piece in run.beats["o"]] == expected
+    assert [piece_as_tuple(piece) for piece in run.beats["o"]] == expected
     assert expected[-1] == (reason, segment)
 
 
@@ -170,7 +129,7 @@ def test_a_larger_buffer_or_wider_levels_than_there_are_is_refused():
         run = run_streams(
             parser, {"i": words_of(data)}, {"o": 1, "record": 0}, deadline=100, take_all=False
         )
-        assert as_tuple(run.beats["o"][0]) == (Reason.BUFFER_TOO_SMALL, 0)
+        assert piece_as_tuple(run.beats["o"][0]) == (Reason.BUFFER_TOO_SMALL, 0)
     parse(large, parser=RecordParser(6, 8))
 
 
