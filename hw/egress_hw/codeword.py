@@ -51,10 +51,11 @@ def shift_right(bits: Value, amount: Value, width: int) -> Value:
     return bits
 
 
-def add_three(a: Value, b: Value, c: Value, width: int) -> Value:
-    """Lowest ``width`` bits of the sum of numbers of that width, in one addition and a LUT."""
+def add_and_subtract(a: Value, b: Value, c: Value, width: int) -> Value:
+    """Lowest ``width`` bits of ``a + b - c``, of that width too, in one addition and a LUT."""
+    c = ~c
     carries = (a & b) | (a & c) | (b & c)
-    return ((a ^ b ^ c) + (carries << 1))[:width]
+    return ((a ^ b ^ c) + Cat(Const(1, 1), carries))[:width]
 
 
 class CodewordValue(wiring.Component):

@@ -1,11 +1,11 @@
 """From the bits of a segment to its symbols, one codeword a cycle."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
-from egress_hw.codeword import PAST_BITS, CodewordValue, add_three
+from egress_hw.codeword import PAST_BITS, CodewordValue, add_and_subtract
 from egress_hw.meaning import (
     ABOVE_BITS,
     in_joint_mode,
@@ -87,7 +87,7 @@ class Reader(wiring.Component):
         magnitude, s_magnitude, expected = Signal(), Signal(), Signal()
         s_valid, s_blank, s_signed = Signal(), Signal(), Signal()
         zeros_less_one = Signal(signed(8))
-        m.d.comb += zeros_less_one.eq(self.one - self.position - 1)
+        m.d.comb += zeros_less_one.eq(self.one + ~Cat(self.position, Const(0, 3)))
         found = self._seek(m, "first", setting.order, setting.head, runs, zeros_less_one)
         if self._modes & {Mode.ZERO_RUN, Mode.JOINT}:
             order, head = setting.magnitude_order, setting.magnitude_head
@@ -153,8 +153,8 @@ class Reader(wiring.Component):
         If negative, a magnitude follows the run; of a slot it has the bits that tell.
         """
         above = Signal(signed(ABOVE_BITS))
-        terms = [Signal(ABOVE_BITS, name=f"term_{number}") for number in range(3)]
-        m.d.comb += [terms[0].eq(self.past[1:]), terms[1].eq(offset)]
-        m.d.sync += terms[2].eq(-Mux(joint, self.setting.threshold, 1 << self.setting.run_limit))
-        m.d.comb += above.eq(add_three(terms[0], terms[1], terms[2], ABOVE_BITS))
+        value, more, less = (Signal(ABOVE_BITS, name=n) for n in ("value", "more", "less"))
+        m.d.comb += [value.eq(self.past[1:]), more.eq(offset)]
+        m.d.sync += less.eq(Mux(joint, self.setting.threshold, 1 << self.setting.run_limit))
+        m.d.comb += above.eq(add_and_subtract(value, more, less, ABOVE_BITS))
         return above

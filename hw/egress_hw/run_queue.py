@@ -59,9 +59,10 @@ class RunQueue(wiring.Component):
         with m.If(takes):
             m.d.sync += holds.eq(queue.r_rdy)
             m.d.sync += current.eq(entry)
-            m.d.sync += current.run.eq(entry.run - (~entry.has_level)[0])
-        with m.Elif(free):
-            m.d.sync += current.run.eq(current.run - 1)
+        with m.If(takes | free):
+            m.d.sync += current.run.eq(
+                Mux(takes, entry.run, current.run) - ~(takes & entry.has_level)
+            )
         with m.If(free):
             m.d.sync += self.o.valid.eq(holds)
             m.d.sync += self.o.payload.level.eq(Mux(final & current.has_level, current.level, 0))

@@ -170,7 +170,7 @@ def test_decodes_what_the_reference_encodes(level_bits, mode, draw, gaps, stalls
 
 
 @pytest.mark.parametrize("level_bits", [8, 16])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(draw=st.data(), gaps=waits, stalls=waits)
 def test_refuses_what_the_reference_refuses(level_bits, draw, gaps, stalls):
     pieces = draw.draw(st.lists(hostile_pieces(level_bits), min_size=1, max_size=4))
