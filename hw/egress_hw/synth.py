@@ -321,8 +321,10 @@ def _parts(module: dict[str, Any]) -> dict[str, int]:
     for name, cell in module["cells"].items():
         luts = _LUTS_OF.get(cell["type"], 0)
         if luts and name.startswith("dut."):
-            path = name.split(".")[1:-1]
-            parts[path[0].rstrip("0123456789").rstrip("_") if path else "itself"] += luts
+            part, below, _ = name.removeprefix("dut.").partition(".")
+            # A name of yosys's own may hold a dot as well, and a dollar.
+            own = not below or "$" in part
+            parts["itself" if own else part.rstrip("0123456789").rstrip("_")] += luts
     return dict(parts.most_common())
 
 
