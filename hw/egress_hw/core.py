@@ -28,7 +28,7 @@ class Idle(IntEnum):
     LOADING = 3
     """Segments are missing, and their words are coming in."""
     BLOCKED = 4
-    """Segments are missing, and a word that is offered is not taken."""
+    """Segments are missing, and a word that is offered is not taken: as a header is checked."""
     DECODING = 5
     """The segments are there, and a lane has no weight ready."""
     STOPPED = 6
@@ -40,14 +40,15 @@ class Core(wiring.Component):
 
     In steady state it gives the smaller of a beat a cycle and the weights that 32 bits a cycle
     hold, whatever the codewords' lengths, as long as no segment has more codewords than weights
-    and the segments of a round of ``lanes`` are of like size. A segment costs its header word and
-    no other cycle; a record its header's 10 words and 3 to 10 cycles, and from the last beat of
-    one to the first beat of the next the latency of lane and dequantizer. At the output, a beat
-    waits for its consumer; within, every lane has a buffer of two segments.
+    and the segments of a round of ``lanes`` are of like size. At the input, a segment costs its
+    header word and no other cycle, a record the 10 words of its header and 2 cycles for each
+    setting. At the output, a segment costs the lane's pause between two, and a record the latency
+    of lane and dequantizer and a cycle: its segments are loaded before, but decoded only once the
+    last beat of the record before is out of the lanes. Every lane has a buffer of two segments.
 
-    Latency from a record's first word to its first beat, with no gaps: the header, all of the
-    first ``lanes`` segments (a segment is checked before it is decoded, and a beat needs one of
-    each lane), and `LATENCY_CYCLES` for all else but lane and dequantizer.
+    Latency: the first beat comes `LATENCY_CYCLES` and those of lane and dequantizer after the last
+    word of the first ``lanes`` segments. A segment is checked before it is decoded, and a beat
+    needs a segment of each lane.
 
     Errors are those of FORMAT.md, section 9. Framing errors (1 to 6 and 11) stop the core: a beat
     that is offered stays, no other comes, no word is taken, until reset. Weights that are lost by
@@ -94,7 +95,8 @@ class Core(wiring.Component):
     busy: Signal
     idle: Signal
 
-    LATENCY_CYCLES = 0
+    LATENCY_CYCLES = 7
+    """From a word to the lane, and from the dequantizers to the output."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class WindowRule(wiring.Component):
     wide : :py:`In(1)`
         Levels have 16 bits, not 8.
     busy : :py:`Out(1)`
-        High until 4 cycles after the last known setting's codes were looked at, two cycles each.
+        A code is in one of the four stages of the check.
     broken : :py:`Out(1)`
         Final when ``busy`` falls.
     """
@@ -154,8 +154,8 @@ class HeaderFields(wiring.Component):
     fields : :py:`Out(fields_layout())`
         Registered; each field stays until its word of the next header.
     busy : :py:`Out(1)`
-        The rules are still being checked. Falls 3 to 8 cycles after a header's last word that came
-        without gaps, the later the more settings it has.
+        The rules are still being checked. Of a header that came without gaps, low from the cycle
+        on that is two cycles for each setting after that of its last word.
     bad : :py:`Out(1)`
         A rule is broken; final when ``busy`` is low after the last word.
     """

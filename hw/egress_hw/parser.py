@@ -45,10 +45,9 @@ class RecordParser(wiring.Component):
     """Parser of records: checks framing and CRCs, and gives the segments' payloads.
 
     One word a cycle, without a lost cycle within and between segments (the header word of a
-    segment is the only one that gives no piece). After the 10 words of a record's header 3 to 10
-    cycles pass until the first segment's header word is taken, the more the more settings there
-    are, and a record whose first segment ends within 34 cycles of its header's fourth word waits
-    for the `Dealer`. A word becomes a piece 2 cycles after it is taken.
+    segment is the only one that gives no piece). After the 10 words of a record's header 2 cycles
+    pass for each of its settings, and if its first segment ends within 34 cycles of the header's
+    fourth word, it waits for the `Dealer`. A word becomes a piece 2 cycles after it is taken.
 
     Refused are, with the reasons of FORMAT.md, section 9: 1 to 4, with every rule on the header;
     5, larger buffers or wider levels than asked for here; 6; 11, where ``words`` cannot hold any

@@ -79,6 +79,7 @@ def make_record(
                 continue
             if len(payload) <= 4 << buffer:
                 break
+        assert len(payload) <= 4 << buffer
         packed = bytearray(pack_segment(index, payload, segment))
         if segment in damage:
             packed[rng.randrange(4, len(packed))] ^= 1 << rng.randrange(8)
@@ -164,3 +165,16 @@ def piece_as_tuple(piece: Any) -> tuple[Any, ...]:
         piece.number,
         ending,
     )
+
+
+def fields_of(word: int) -> dict[str, int]:
+    """A setting's word as the simulator takes a `SettingLayout`."""
+    names = (
+        ("reserved", 5), ("run_limit", 4), ("stride", 1), ("threshold", 4), ("magnitude_head", 4),
+        ("magnitude_order", 4), ("head", 4), ("order", 4), ("mode", 2),
+    )  # fmt: skip
+    out = {}
+    for name, width in names:
+        out[name] = word & (1 << width) - 1
+        word >>= width
+    return out

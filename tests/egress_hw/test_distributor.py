@@ -12,7 +12,7 @@ from egress_hw.header import fields_layout
 from egress_hw.parser import piece_layout
 from egress_hw.signatures import segment_layout
 
-from .records import make_record, pieces_of, some_records
+from .records import fields_of, make_record, pieces_of, some_records
 from .streams import run_streams
 
 
@@ -136,19 +136,6 @@ def distribute(lanes, records, **kwargs):
             for s in run.beats[f"segments.{lane}"]
         ] == segments[lane]
     return run
-
-
-def fields_of(word):
-    """A setting's word as the simulator takes a `SettingLayout`."""
-    names = (
-        ("reserved", 5), ("run_limit", 4), ("stride", 1), ("threshold", 4), ("magnitude_head", 4),
-        ("magnitude_order", 4), ("head", 4), ("order", 4), ("mode", 2),
-    )  # fmt: skip
-    out = {}
-    for name, width in names:
-        out[name] = word & (1 << width) - 1
-        word >>= width
-    return out
 
 
 waits = st.lists(st.integers(0, 3), max_size=6)

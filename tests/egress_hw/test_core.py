@@ -1,0 +1,330 @@
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from egress import encode
+from egress.errors import Reason
+from egress.record import Header
+from egress.setting import Mode, Setting
+from egress_hw.core import Core, Idle
+from egress_hw.dequantizer import Dequantizer
+from egress_hw.lane import Lane
+from egress_hw.model import expect
+from egress_hw.signatures import Output, beat_layout, output_shape
+
+from .records import fields_of, make_record, patch_header, some_records, words_of
+from .streams import run_streams
+
+BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
+
+waits = st.lists(st.integers(0, 3), max_size=6)
+
+
+def as_tuple(beat, output, level_bits):
+    mask = (1 << output_shape(output, level_bits).width) - 1
+    weights = tuple(int(weight) & mask for weight in beat.weights)
+    return weights, beat.keep, beat.error, bool(beat.last)
+
+
+def decode(
+    records, lanes, output: Output = "bfloat16", level_bits=8, *, core=None, before=(), **kwargs
+):
+    """Run ``records`` through a core and compare its beats with the model's."""
+    expected = [expect(record, lanes, output, level_bits) for record in records]
+    beats = [(b.weights, b.keep, b.error, b.last) for e in expected for b in e.beats]
+    words = [*before, *words_of(b"".join(records))]
+    run = run_streams(
+        core or Core(lanes, output, level_bits, buffer=5), {"i": words}, {"o": len(beats)},
+        deadline=300 + 100 * len(records) + 8 * len(words) + 8 * len(beats),
+        watch=("error", "reason", "error_segment", "idle", "busy"), **kwargs,
+    )  # fmt: skip
+    assert [as_tuple(beat, output, level_bits) for beat in run.beats["o"]] == beats
+    return run
+
+
+def final_status(run):
+    """Reason and segment of the error that is held at the end; 0 if there is none."""
+    if not run.seen["error"]:
+        return 0
+    segment = run.seen["error_segment"]
+    held = segment and segment[-1][0] == run.seen["error"][-1][0]
+    return run.seen["reason"][-1][1], segment[-1][1] if held else 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    lanes=st.sampled_from([1, 2, 3]),
+    output=st.sampled_from(["level", "float32", "bfloat16"]),
+    records=st.lists(some_records(16), min_size=1, max_size=3),
+    gaps=waits,
+    stalls=waits,
+)
+def test_gives_what_the_reference_decodes(lanes, output, records, gaps, stalls):
+    run = decode(records, lanes, output, 16, gaps=gaps, stalls=stalls)
+    assert not run.seen["error"]
+
+
+@pytest.mark.parametrize(("lanes", "gaps", "stalls"), [(8, [], []), (8, [0, 2], [1]), (5, [3], [])])
+def test_lanes_without_a_segment_are_not_kept(lanes, gaps, stalls):
+    records = [
+        make_record(1, weights=3 * lanes * 20 + 50, segment_weights=20, interleave=lanes),
+        make_record(2, weights=41, segment_weights=20),
+        make_record(3, weights=1, segment_weights=1, interleave=8),
+    ]
+    run = decode(records, lanes, gaps=gaps, stalls=stalls)
+    assert not run.seen["error"]
+    assert run.beats["o"][-1].keep == 1
+
+
+def test_narrow_levels_pass_a_core_without_wide_ones():
+    records = [make_record(seed, weights=90, segment_weights=30) for seed in range(2)]
+    for output in ("level", "float32"):
+        decode(records, 2, output, 8)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_of_a_damaged_segment_only_its_place_comes_out(lanes):
+    records = [
+        make_record(11, weights=200, segment_weights=25),
+        make_record(12, weights=200, segment_weights=25, damage=(4, 6)),
+        make_record(13, weights=200, segment_weights=25),
+    ]
+    run = decode(records, lanes, gaps=[0, 1], stalls=[0, 0, 2])
+    assert final_status(run) == (Reason.BAD_SEGMENT_CRC, 4)
+    lost = sum(beat.error.bit_count() for beat in run.beats["o"])
+    assert lost == 50
+
+
+# One file for each reason, and some of the others; the benches run them all.
+CHOSEN = (
+    "magic", "version", "header_crc", "step_zero", "segment_reserved", "segment_crc",
+    "segment_bit", "symbol_large", "run_beyond_segment", "overrun", "padding_one",
+    "words_less", "words_more",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_hostile_streams_are_refused_for_their_reason(name):
+    index = json.loads((BITSTREAMS / "hostile" / "index.json").read_text())
+    (case,) = [case for case in index if case["file"] == f"{name}.egs"]
+    data = (BITSTREAMS / "hostile" / f"{name}.egs").read_bytes()
+    expected = expect(data, 2, buffer=7)
+    assert expected.faults[0][0] == case["hardware"]
+    if case["segment"] is not None:
+        assert expected.faults[0][1] == case["segment"]
+    beats, status, idle = run_hostile(Core(2, buffer=7), data)
+    assert status == (1, *expected.faults[0])
+    given = [(b.weights, b.keep, b.error, b.last) for b in expected.beats]
+    if expected.stops:
+        assert beats == given[: len(beats)]
+        assert idle == Idle.STOPPED
+    else:
+        assert beats == given
+        assert idle == Idle.NO_RECORD
+
+
+def run_hostile(core, data):
+    """Beats that come out of a core with 8-bit levels; its status and cause of idling at last."""
+    words = words_of(data)
+    beats = []
+    status = []
+
+    async def bench(ctx):
+        ctx.set(core.o.ready, 1)
+        sent = 0
+        for _ in range(2 * len(words) + 1000):
+            ctx.set(core.i.valid, sent < len(words))
+            ctx.set(core.i.payload, words[sent] if sent < len(words) else 0)
+            _, _, ready, valid, beat = await ctx.tick().sample(
+                core.i.ready, core.o.valid, core.o.payload
+            )
+            sent += ready and sent < len(words)
+            if valid:
+                beats.append(as_tuple(beat, core.output, 8))
+        status.extend(map(ctx.get, (core.error, core.reason, core.error_segment)))
+        status.append(ctx.get(core.idle))
+
+    simulator = Simulator(core)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return beats, tuple(status[:3]), status[3]
+
+
+def test_more_than_the_core_has_is_refused():
+    wide = make_record(1, weights=9, segment_weights=9, level_bits=16)
+    large = make_record(1, weights=9, segment_weights=9, buffer=6)
+    for record in (wide, large):
+        beats, status, _ = run_hostile(Core(1, buffer=5), record)
+        assert not beats
+        assert status == (1, Reason.BUFFER_TOO_SMALL, 0)
+
+
+class Restarted(wiring.Component):
+    """A core that is reset in one cycle."""
+
+    i: stream.Interface
+    o: stream.Interface
+    error: Signal
+    reason: Signal
+    error_segment: Signal
+    idle: Signal
+    busy: Signal
+
+    def __init__(self, lanes, cycle):
+        self._lanes = lanes
+        self._cycle = cycle
+        super().__init__(
+            {
+                "i": In(stream.Signature(32)),
+                "o": Out(stream.Signature(beat_layout(lanes, "bfloat16", 8))),
+                "error": Out(1),
+                "reason": Out(4),
+                "error_segment": Out(32),
+                "idle": Out(3),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        now = Signal(16)
+        reset = Signal()
+        m.d.sync += now.eq(now + 1)
+        m.d.comb += reset.eq(now == self._cycle)
+        core = Core(self._lanes, buffer=5)
+        m.submodules.core = ResetInserter({"sync": reset})(core)
+        m.d.comb += [
+            core.i.payload.eq(self.i.payload),
+            core.i.valid.eq(self.i.valid & ~reset),
+            self.i.ready.eq(core.i.ready & ~reset),
+            self.o.payload.eq(core.o.payload),
+            self.o.valid.eq(core.o.valid),
+            core.o.ready.eq(self.o.ready),
+            self.error.eq(core.error),
+            self.reason.eq(core.reason),
+            self.error_segment.eq(core.error_segment),
+            self.idle.eq(core.idle),
+            self.busy.eq(core.busy),
+        ]
+        return m
+
+
+@pytest.mark.parametrize("segment", [None, 3])
+def test_a_reset_recovers_from_a_framing_error(segment):
+    good = make_record(21, weights=150, segment_weights=25)
+    bad = patch_header(good, 1, 0)  # refused at the header's end
+    if segment:
+        bad = patch_header(good, 4, 3 * words_of(good)[10] >> 16 & 0xFFF)
+    stopped = run_streams(
+        Core(2, buffer=5), {"i": words_of(bad)}, {"o": 0}, deadline=500, take_all=False,
+        stalls=[900], extra=300, watch=("error",),
+    )  # fmt: skip
+    assert stopped.seen["error"]
+    taken = len(stopped.cycles["i"])
+    run = decode([good], 2, core=Restarted(2, 600), before=words_of(bad)[:taken], gaps=[0])
+    assert run.seen["error"][-1][0] <= 600
+    assert run.cycles["o"][0] > 600
+
+
+def test_beats_come_at_the_rate_of_the_lanes():
+    # Plain codewords of 3 bits on average: two lanes need 6 of the bus's 32 bits a cycle.
+    rng = np.random.default_rng(1)
+    levels = rng.integers(-2, 3, 8000)
+    record = encode(levels, profile="small", segment_weights=1000)
+    run = steady(record, 2)
+    cycles = np.array(run.cycles["o"])
+    assert len(cycles) == 4000
+    assert 3999 / (cycles[-1] - cycles[0]) >= 0.99
+
+
+def test_words_are_taken_at_the_rate_of_the_bus():
+    # Raw levels of 8 bits: a beat of 6 lanes needs 48 bits.
+    levels = np.random.default_rng(2).integers(-127, 128, 6000)
+    record = encode(levels, profile="small", segment_weights=200)
+    run = steady(record, 6)
+    taken = np.array(run.cycles["i"])[20:]
+    assert (len(taken) - 1) / (taken[-1] - taken[0]) >= 0.99
+    causes = {cause for cycle, cause in run.seen["idle"] if taken[0] < cycle < taken[-1]}
+    assert causes <= {Idle.LOADING, Idle.DECODING}
+
+
+@pytest.mark.parametrize("output", ["level", "bfloat16"])
+def test_the_first_beat_comes_when_the_docstrings_say(output):
+    record = make_record(31, weights=120, segment_weights=60, choices=(Setting(Mode.PLAIN, 2),))
+    run = decode([record, record], 2, output)
+    words = words_of(record)
+    beats = len(run.cycles["o"]) // 2
+    first, last, following = (run.cycles["o"][at] for at in (0, beats - 1, beats))
+    word = run.cycles["i"][len(words) - 1]
+    inner = lane_latency(words) + Dequantizer(output, 8).latency_cycles
+    assert first - word == Core.LATENCY_CYCLES + inner
+    assert following - last == 1 + inner
+
+
+def lane_latency(words):
+    """Cycles to the first level of the first segment of a record with plain settings."""
+    setting = Header.unpack(struct.pack(f">{len(words)}I", *words)).settings[words[10] >> 30]
+    size = words[10] >> 16 & 0xFFF
+    segment = {"setting": fields_of(setting.pack()), "weights": 60, "words": size}
+    run = run_streams(
+        Lane(8), {"segment": [segment], "words": words[11 : 11 + size]}, {"o": 60}, deadline=400
+    )
+    return run.cycles["o"][0] - run.cycles["segment"][0]
+
+
+def steady(record, lanes, level_bits=8):
+    lengths = Header.unpack(record).segment_lengths()
+    beats = int(sum(lengths[at : at + lanes].max() for at in range(0, len(lengths), lanes)))
+    return run_streams(
+        Core(lanes, "level", level_bits, buffer="small"), {"i": words_of(record)}, {"o": beats},
+        deadline=4 * beats + 2 * len(record), watch=("idle",),
+    )  # fmt: skip
+
+
+def test_idle_tells_what_is_wanting():
+    record = make_record(31, weights=60, segment_weights=30, choices=(Setting(Mode.PLAIN, 2),))
+    run = decode([record, record], 2, gaps=[30, *[0] * 20, 30])
+    causes = {}
+    offered = set(run.cycles["o"])
+    for cycle, cause in run.seen["idle"]:
+        assert cycle not in offered
+        causes.setdefault(cause, cycle)
+    assert causes[Idle.NO_RECORD] < causes[Idle.LOADING] < causes[Idle.NO_INPUT]
+    assert run.seen["idle"][-1][1] == Idle.NO_RECORD
+    # Every cycle without a beat has a cause.
+    last = run.cycles["o"][-1]
+    told = {cycle for cycle, _ in run.seen["idle"]}
+    assert set(range(1, last)) == {c for c in told | offered if 1 <= c < last}
+
+
+def test_busy_from_the_first_word_to_the_last_beat():
+    record = make_record(31, weights=60, segment_weights=30)
+    run = decode([record], 2, gaps=[5] + [0] * 5, stalls=[2])
+    busy = [cycle for cycle, _ in run.seen["busy"]]
+    assert busy == list(range(run.cycles["i"][0] + 1, run.cycles["o"][-1] + 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lanes": 0}, "lanes must be an integer, 1 or more, not 0"),
+        ({"lanes": 2.0}, "lanes must be an integer, 1 or more, not 2.0"),
+        ({"output": "int8"}, "output must be level, float32 or bfloat16, not 'int8'"),
+        ({"max_level_bits": 4}, "max_level_bits must be 8 or 16, not 4"),
+        ({"buffer": "huge"}, r"buffer must be small, large or within 5\.\.11, not 'huge'"),
+        ({"buffer": 12}, r"buffer must be small, large or within 5\.\.11, not 12"),
+    ],
+)
+def test_wrong_parameters_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Core(**arguments)
