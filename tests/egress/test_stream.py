@@ -11,11 +11,17 @@ import egress
 from egress import BitstreamError, Mode, Reason, Setting
 from egress.choose import segment_costs
 from egress.pack import encode_fields, pack_bits
-from egress.record import HEADER_BYTES, Header, find_segments, pack_segment
+from egress.record import HEADER_BYTES, Header, crc16, find_segments, pack_segment
 from egress.reference import decode_segment, encode_segment
 from tests.egress.strategies import levels_for, settings_of
 
 widths = st.sampled_from((8, 16))
+
+SOME_RECORD = egress.encode(
+    np.rint(np.random.default_rng(6).laplace(0, 1, 900)).astype(np.int8),
+    profile="small",
+    segment_weights=250,
+)
 
 
 @st.composite
@@ -286,3 +292,33 @@ def test_segments_for_lanes_are_equal_and_a_multiple_of_them(lanes):
         assert lengths.max() - lengths.min() < max(lanes, len(lengths))
         assert (egress.decode(record).levels == levels).all()
     assert Header.unpack(egress.encode([1, 2, 3], lanes=8)).segments == 3
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_damage_makes_the_decoder_do_anything_but_decode_or_refuse(data):
+    good = bytearray(SOME_RECORD)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(good) - 1))
+        kind = data.draw(st.sampled_from(("set", "cut", "insert")))
+        if kind == "set":
+            good[at] = data.draw(st.integers(0, 255))
+        elif kind == "cut":
+            del good[at : at + data.draw(st.integers(1, 8))]
+        else:
+            good[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+    # A valid header checksum lets the damage reach what lies behind it.
+    if len(good) >= HEADER_BYTES and data.draw(st.booleans()):
+        good[38:40] = b"\0\0"
+        good[38:40] = crc16(bytes(good[:HEADER_BYTES])).to_bytes(2, "big")
+    try:
+        record = egress.decode(bytes(good))
+    except BitstreamError:
+        return
+    assert len(record.levels) <= 8192 * len(good)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused(noise):
+    with pytest.raises(BitstreamError):
+        egress.decode(noise)

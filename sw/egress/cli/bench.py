@@ -14,7 +14,14 @@ from egress.cli.common import (
 )
 from egress.cli.hardware import print_resources, synthesize
 
-CORES = (("ulx3s-85f", 1), ("ulx3s-85f", 2), ("ulx3s-85f", 4), ("ulx3s-85f", 8), ("icebreaker", 1))
+CORES = (
+    ("ulx3s-85f", 1),
+    ("ulx3s-85f", 2),
+    ("ulx3s-85f", 4),
+    ("ulx3s-85f", 8),
+    ("hx8k-evn", 1),
+    ("icebreaker", 1),
+)
 CORES_SHORT = (("ulx3s-85f", 1), ("ulx3s-85f", 4), ("icebreaker", 1))
 
 
