@@ -1,7 +1,7 @@
 """Records: levels to bytes and back (FORMAT.md, section 7)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from egress.record import (
     find_segments,
     pack_segment,
 )
-from egress.setting import max_level
+from egress.setting import Mode, Setting, max_level
 from egress.unpack import decode_segments
 
 MAX_LANES = 256
@@ -125,31 +125,25 @@ def encode(
     if code not in ("auto", "eg"):
         raise ValueError(f"code must be 'auto' or 'eg', not {code!r}")
 
-    def header(size: int, settings: Choice | None = None, words: int = 0) -> Header:
-        return Header(
-            level_bits=level_bits,
-            step_bits=step_to_bits(step),
-            weights=len(flat),
-            segment_weights=size,
-            interleave=interleave,
-            buffer=PROFILES[profile],
-            settings=tuple(settings.settings if settings else candidates),
-            words=words,
-        )
-
     if not 1 <= lanes <= MAX_LANES:
         raise ValueError(f"lanes must be within 1..{MAX_LANES}, not {lanes}")
-    candidates = candidate_settings(flat, np.array([len(flat)]), level_bits, code)
-    capacity = 32 << PROFILES[profile]
-    size = segment_weights or _equal_segments(MAX_SEGMENT_WEIGHTS, len(flat), lanes)
+    layout = Header(
+        level_bits=level_bits,
+        step_bits=step_to_bits(step),
+        weights=len(flat),
+        segment_weights=segment_weights or _equal_segments(MAX_SEGMENT_WEIGHTS, len(flat), lanes),
+        interleave=interleave,
+        buffer=PROFILES[profile],
+        settings=(Setting(Mode.PLAIN),),
+        words=0,
+    )
+    capacity = 32 * layout.buffer_words
+    whole = np.array([len(flat)])
+    candidates = candidate_settings(_deal(flat, layout), whole, level_bits, code)
     while True:
-        layout = header(size)
+        size = layout.segment_weights
         dealt, counts = _deal(flat, layout), layout.segment_lengths()
-        if segment_weights is None and len(counts) == layout.interleave == 1:
-            settings = candidates
-        else:
-            settings = candidate_settings(dealt, counts, level_bits, code)
-        choice = choose(dealt, counts, settings)
+        choice = choose(dealt, counts, candidates)
         worst = int(choice.bits.max())
         if worst <= capacity:
             break
@@ -160,13 +154,14 @@ def encode(
             )
         # Aim just below what the fullest segment says; raw bounds it, so this ends.
         size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
-        size = _equal_segments(size, len(flat), lanes)
+        layout = replace(layout, segment_weights=_equal_segments(size, len(flat), lanes))
     payloads = _payloads(dealt, counts, choice, level_bits)
     segments = b"".join(
         pack_segment(int(index), payload, number)
         for number, (index, payload) in enumerate(zip(choice.index, payloads, strict=True))
     )
-    return header(size, choice, len(segments) // 4).pack() + segments
+    header = replace(layout, settings=tuple(choice.settings), words=len(segments) // 4)
+    return header.pack() + segments
 
 
 def _equal_segments(size: int, weights: int, lanes: int) -> int:
