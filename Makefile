@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt
 		exit 1; \
 	fi
 	@echo "making .venv with $$($(PYTHON) --version); this takes some minutes, once"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
