@@ -41,10 +41,11 @@ class Core(wiring.Component):
     In steady state it gives the smaller of a beat a cycle and the weights that 32 bits a cycle
     hold, whatever the codewords' lengths, as long as no segment has more codewords than weights
     and the segments of a round of ``lanes`` are of like size. At the input, a segment costs its
-    header word and no other cycle, a record the 10 words of its header and 2 cycles for each
-    setting. At the output, a segment costs the lane's pause between two, and a record the latency
-    of lane and dequantizer and a cycle: its segments are loaded before, but decoded only once the
-    last beat of the record before is out of the lanes. Every lane has a buffer of two segments.
+    header word and no other cycle, a record the 10 words of its header, a cycle, and 2 cycles for
+    each setting. At the output, a segment costs the lane's pause between two, and a record the
+    latency of lane and dequantizer and a cycle: its segments are loaded before, but decoded only
+    once the last beat of the record before is out of the lanes. Every lane has a buffer of two
+    segments.
 
     Latency: the first beat comes `LATENCY_CYCLES` and those of lane and dequantizer after the last
     word of the first ``lanes`` segments. A segment is checked before it is decoded, and a beat
@@ -155,6 +156,8 @@ class Core(wiring.Component):
         m.d.comb += [
             distributor.finished.eq(collector.finished),
             status.begin.eq(parser.record.valid & parser.record.ready),
+            status.collected.eq(collector.rounds.valid & collector.rounds.ready),
+            status.final.eq(collector.finished),
             status.fault.eq(distributor.fault),
             status.fault_segment.eq(distributor.fault_segment),
             collector.stop.eq(status.stop),
