@@ -116,7 +116,7 @@ class Distributor(wiring.Component):
         rooms = Signal(self._lanes)
         m.d.comb += [rooms[number].eq(buffer.room) for number, buffer in enumerate(buffers)]
         # Room is asked for once a segment: a buffer that had it has it for all of the segment. What
-        # is being closed is not yet counted.
+        # was closed in the cycle before is not yet counted.
         closing = Signal()
         m.d.sync += closing.eq(ends)
         m.d.comb += room.eq((rooms & lane).any() & rounds_room & ~closing)
@@ -160,7 +160,8 @@ class Distributor(wiring.Component):
         entry: Any = Signal(round_layout(self._lanes))
         m.d.sync += [entry.top.eq(top), entry.final.eq(self.i.payload.final)]
         m.d.sync += queue.w_en.eq(ends_round)
-        m.d.comb += [queue.w_data.eq(entry), room.eq(queue.w_rdy)]
+        m.d.comb += queue.w_data.eq(entry)
+        m.d.sync += room.eq(queue.w_level < ROUNDS_DEPTH - 1)
         m.d.comb += [self.rounds.payload.eq(queue.r_data), self.rounds.valid.eq(queue.r_rdy)]
         m.d.comb += queue.r_en.eq(self.rounds.ready)
 

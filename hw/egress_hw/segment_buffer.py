@@ -31,8 +31,8 @@ class SegmentBuffer(wiring.Component):
     segment can be read 3 cycles after the cycle with ``close``, its entry one cycle after; never
     if its entry is ``damaged``.
 
-    There is no back-pressure within a segment: its first word may be written when ``room`` is
-    high, the others then at any time.
+    There is no back-pressure within a segment, which may begin in the cycle after one with
+    ``room``. Only in the cycle with ``close`` that means nothing.
 
     Parameters
     ----------
@@ -45,8 +45,7 @@ class SegmentBuffer(wiring.Component):
         A word of the segment that is being written.
     close : :py:`In(1)`
         The segment is complete, with the word written in this cycle. It is dropped if
-        ``entry.damaged``, else kept; in either case ``entry`` is queued. Not more than one cycle
-        for each cycle in which ``room`` was high.
+        ``entry.damaged``, else kept; in either case ``entry`` is queued.
     entry : :py:`In(entry_layout())`
     room : :py:`Out(1)`
         The largest segment fits, and its entry.
@@ -121,8 +120,9 @@ class SegmentBuffer(wiring.Component):
         m.d.comb += [queue.w_data.eq(self.entry), queue.w_en.eq(self.close)]
         m.d.comb += [self.segments.payload.eq(queue.r_data), self.segments.valid.eq(queue.r_rdy)]
         m.d.comb += queue.r_en.eq(self.segments.ready)
-        # Fewer than half of the words are held: no carry chain but that of the difference.
+        # Fewer than half of the words are held, or with one that is being written no more than
+        # half; and there is a place in the queue besides one for what is being closed.
         held = Signal.like(written)
         m.d.comb += held.eq(written - read)
-        m.d.comb += self.room.eq(~held[self._buffer :].any() & queue.w_rdy)
+        m.d.sync += self.room.eq(~held[self._buffer :].any() & (queue.w_level < QUEUE_DEPTH - 1))
         return m
