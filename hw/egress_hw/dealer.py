@@ -26,7 +26,7 @@ class Dealer(wiring.Component):
     ``W`` weights each, and those of the last, of which ``q = rows % W`` rows are left, ``q + 1``
     weights in the first ``extra`` segments and ``q`` in the others. One division serves a record.
 
-    The first share is offered 34 cycles after the counts are taken (2 if ``G`` is one), the next
+    The first share is offered 35 cycles after the counts are taken (3 if ``G`` is one), the next
     in a group a cycle after the one before is taken, and the first of the next group 2 cycles
     after. No segment is shorter than two words, so the dealer keeps up with any bus.
 
@@ -35,7 +35,7 @@ class Dealer(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(counts_layout()))`
-        Taken when the final share of the record before is gone.
+        Taken when the final share of the record before is offered.
     o : :py:`Out(stream.Signature(share_layout()))`
         One share for each segment.
     """
@@ -69,6 +69,8 @@ class Dealer(wiring.Component):
         m.d.comb += trial.eq((extra << 1) | rows[-1])
         m.d.comb += goes.eq(trial > interleave)
 
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("Idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -97,31 +99,30 @@ class Dealer(wiring.Component):
                     m.d.sync += rows.eq(rest)
                 m.next = "Deal"
             with m.State("Deal"):
-                m.d.comb += self.o.valid.eq(1)
-                self._deal(m, rows, extra, full, full_weights, interleave, number, in_extra)
+                with m.If(self.o.ready | ~self.o.valid):
+                    self._deal(m, rows, extra, full, full_weights, interleave, number, in_extra)
         return m
 
     def _deal(self, m, rows, extra, full, full_weights, interleave, number, in_extra) -> None:
         """Offer the share of segment ``number`` of the group; ``rows`` excludes a full group."""
         no_rows = Signal()
         next_number = Signal(9)
-        ends_group = Signal()
+        ends_group, final = Signal(), Signal()
         m.d.comb += no_rows.eq(rows == 0)
         m.d.comb += next_number.eq(number + 1)
         with m.If(full):
             m.d.comb += ends_group.eq(number == interleave)
-            m.d.comb += self.o.payload.weights.eq(full_weights)
-            m.d.comb += self.o.payload.final.eq(ends_group & no_rows & (extra == 0))
+            m.d.sync += self.o.payload.weights.eq(full_weights)
+            m.d.comb += final.eq(ends_group & no_rows & (extra == 0))
         with m.Else():
-            m.d.comb += ends_group.eq(
-                Mux(no_rows, next_number == extra, number == interleave),
-            )
-            m.d.comb += self.o.payload.weights.eq(rows[:16] + in_extra)
-            m.d.comb += self.o.payload.final.eq(ends_group)
-        with m.If(self.o.ready):
-            m.d.sync += number.eq(next_number)
-            m.d.sync += in_extra.eq(next_number < extra)
-            with m.If(self.o.payload.final):
-                m.next = "Idle"
-            with m.Elif(ends_group):
-                m.next = "Group"
+            m.d.comb += ends_group.eq(Mux(no_rows, next_number == extra, number == interleave))
+            m.d.sync += self.o.payload.weights.eq(rows[:16] + in_extra)
+            m.d.comb += final.eq(ends_group)
+        m.d.sync += self.o.payload.final.eq(final)
+        m.d.sync += self.o.valid.eq(1)
+        m.d.sync += number.eq(next_number)
+        m.d.sync += in_extra.eq(next_number < extra)
+        with m.If(final):
+            m.next = "Idle"
+        with m.Elif(ends_group):
+            m.next = "Group"

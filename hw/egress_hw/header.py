@@ -53,7 +53,7 @@ class WindowRule(wiring.Component):
     wide : :py:`In(1)`
         Levels have 16 bits, not 8.
     busy : :py:`Out(1)`
-        A code is in one of the four stages of the check.
+        A code is in one of the five stages of the check.
     broken : :py:`Out(1)`
         Final when ``busy`` falls.
     """
@@ -81,14 +81,18 @@ class WindowRule(wiring.Component):
         m = Module()
         at = Signal(range(2 * MAX_SETTINGS + 1))  # setting and, as its low bit, which code
         look = Signal()
-        stages = Signal(3)  # those of the pipeline that hold a code
+        stages = Signal(4)  # those of the pipeline that hold a code
         m.d.comb += look.eq(at[1:] < self.known)
         m.d.comb += self.busy.eq(look | stages.any())
         m.d.sync += stages.eq((stages << 1) | look)
         m.d.sync += at.eq(at + look)
 
+        # 0: the setting.
+        setting: Any = Signal(SettingLayout)
+        second = Signal()
+        m.d.sync += [setting.eq(self.settings[at[1:3]]), second.eq(at[0])]
         # 1: the code and its largest symbol.
-        order, head, largest, sign = self._code(m, at)
+        order, head, largest, sign = self._code(m, setting, second)
         largest_1, order_1, head_1, limit_1 = Signal(16), Signal(4), Signal(4), Signal(5)
         m.d.sync += [largest_1.eq(largest), order_1.eq(order), head_1.eq(head)]
         # e + 1, within 1..16: order and head are at most 15.
@@ -99,20 +103,18 @@ class WindowRule(wiring.Component):
         # 3: and above the head, which may leave less than nothing.
         above_3, limit_3 = Signal(18), Signal(5)
         m.d.sync += [above_3.eq(shifted_2 + 1 - head_2), limit_3.eq(limit_2)]
-        with m.If(stages[2] & ~above_3[-1] & (above_3 >> limit_3).any()):
+        with m.If(stages[3] & ~above_3[-1] & (above_3 >> limit_3).any()):
             m.d.sync += self.broken.eq(1)
         with m.If(self.clear):
             m.d.sync += [at.eq(0), stages.eq(0), self.broken.eq(0)]
         return m
 
-    def _code(self, m: Module, at: Signal) -> tuple[Value, Value, Value, Value]:
-        """Order, head, largest symbol and whether a sign bit follows, of the code ``at``.
+    def _code(self, m: Module, setting: Any, second: Signal) -> tuple[Value, Value, Value, Value]:
+        """Order, head, largest symbol and whether a sign bit follows, of one of two codes.
 
         A raw setting is taken for a plain one of head 0, and the second code of a plain or raw
         one for the magnitudes of head and order 0: both keep the rule, at any level width.
         """
-        setting: Any = Signal(SettingLayout)
-        m.d.comb += setting.eq(self.settings[at[1:3]])
         joint = Signal()
         runs = Signal()
         m.d.comb += joint.eq(setting.mode == Mode.JOINT)
@@ -133,10 +135,10 @@ class WindowRule(wiring.Component):
         magnitude = Signal(16)
         m.d.comb += magnitude.eq(Mux(self.wide, max_level(16), max_level(8)) - 1 - joint)
         return (
-            Mux(at[0], setting.magnitude_order, setting.order),
-            Mux(at[0], setting.magnitude_head, setting.head),
-            Mux(at[0], magnitude, first),
-            runs & ~at[0],
+            Mux(second, setting.magnitude_order, setting.order),
+            Mux(second, setting.magnitude_head, setting.head),
+            Mux(second, magnitude, first),
+            runs & ~second,
         )
 
 
@@ -155,7 +157,7 @@ class HeaderFields(wiring.Component):
         Registered; each field stays until its word of the next header.
     busy : :py:`Out(1)`
         The rules are still being checked. Of a header that came without gaps, low from the cycle
-        on that is two cycles for each setting after that of its last word.
+        on that is a cycle, and two for each setting, after that of its last word.
     bad : :py:`Out(1)`
         A rule is broken; final when ``busy`` is low after the last word.
     """

@@ -45,9 +45,10 @@ class RecordParser(wiring.Component):
     """Parser of records: checks framing and CRCs, and gives the segments' payloads.
 
     One word a cycle, without a lost cycle within and between segments (the header word of a
-    segment is the only one that gives no piece). After the 10 words of a record's header 2 cycles
-    pass for each of its settings, and if its first segment ends within 34 cycles of the header's
-    fourth word, it waits for the `Dealer`. A word becomes a piece 2 cycles after it is taken.
+    segment is the only one that gives no piece). After the 10 words of a record's header a cycle
+    and 2 for each of its settings pass, and if its first segment ends within 35 cycles of the
+    header's fourth word, it waits for the `Dealer`. A word becomes a piece 2 cycles after it is
+    taken.
 
     Refused are, with the reasons of FORMAT.md, section 9: 1 to 4, with every rule on the header;
     5, larger buffers or wider levels than asked for here; 6; 11, where ``words`` cannot hold any
@@ -128,9 +129,22 @@ class RecordParser(wiring.Component):
 
         self._index = Signal(range(HEADER_WORDS))
         self._crc_field = Signal(16)
+        self._crc_low = Signal(16)  # what the CRC sees for the word's lower half
+        m.d.comb += [self._crc.data.eq(Cat(self._crc_low, self._word[16:]))]
+        m.d.comb += self._crc_low.eq(self._word[:16])
         self._left = Signal(32)  # words of the record that are not yet claimed by a segment
+        # Of `_left` as it was before: it changes two cycles or more before these are looked at.
+        self._none_left, self._short = Signal(), Signal()
+        self._ended = Signal()  # the cycle before was that of the record's last word
+        m.d.sync += self._none_left.eq(self._left == 0)
+        m.d.sync += self._short.eq(self._left < MIN_SEGMENT_WORDS)
+        m.d.sync += self._ended.eq(0)
         self._words_left = Signal(WORDS_FIELD_BITS)  # of the segment's payload
         self._first = Signal()
+        # What the segment's header breaks, known a cycle after it.
+        self._wrong, self._exceeds = Signal(), Signal()
+        self._most_words = Signal(WORDS_FIELD_BITS)
+        m.d.sync += self._most_words.eq(1 << self._header.fields.buffer)
         self._next_number = Signal(32)
         self._reason = Signal(4)
         m.d.comb += self.record.payload.eq(self._header.fields)
@@ -154,7 +168,8 @@ class RecordParser(wiring.Component):
                 with m.If(self._free):
                     m.d.sync += self.o.valid.eq(1)
                     m.d.sync += self.o.payload.reason.eq(self._reason)
-                    m.d.sync += self.o.payload.number.eq(self._next_number)
+                    with m.If(~self._wrong & ~self._exceeds):
+                        m.d.sync += self.o.payload.number.eq(self._next_number)
                     m.d.sync += self._halted.eq(1)
                     m.next = "Halt"
             with m.State("Halt"):
@@ -179,7 +194,7 @@ class RecordParser(wiring.Component):
             header.write.eq(self._take),
             crc.valid.eq(self._take),
             crc.start.eq(self._take & (index == 0)),
-            crc.data.eq(Mux(index == HEADER_WORDS - 1, word & 0xFFFF_0000, word)),
+            self._crc_low.eq(Mux(index == HEADER_WORDS - 1, 0, word[:16])),
             # Word 2 passes before word 3 and waits in `_left` until the dealer has it.
             dealer.i.payload.weights.eq(self._left),
             dealer.i.payload.segment_weights.eq(word[16:]),
@@ -187,7 +202,9 @@ class RecordParser(wiring.Component):
         ]
         deals = Signal()
         m.d.comb += deals.eq(index == 3)
-        with m.If(self._word_valid & self._free & ~self.record.valid):
+        with m.If(self._ended & ~self._none_left):
+            self._refuse(m, Reason.BAD_LENGTH)
+        with m.Elif(self._word_valid & self._free & ~self.record.valid):
             m.d.comb += self._take.eq(dealer.i.ready | ~deals)
             m.d.comb += dealer.i.valid.eq(deals)
         with m.If(self._take):
@@ -218,7 +235,7 @@ class RecordParser(wiring.Component):
                 self._refuse(m, Reason.BAD_HEADER_FIELD)
             with m.Elif(unsupported):
                 self._refuse(m, Reason.BUFFER_TOO_SMALL)
-            with m.Elif(self._left < MIN_SEGMENT_WORDS):
+            with m.Elif(self._short):
                 self._refuse(m, Reason.BAD_LENGTH)
             with m.Else():
                 m.d.sync += self.record.valid.eq(1)
@@ -231,23 +248,21 @@ class RecordParser(wiring.Component):
         rest = Signal(33)
         m.d.comb += rest.eq(self._left + Cat(~words, Const(1, 1)).as_signed())
         m.d.comb += [crc.start.eq(self._take), crc.valid.eq(self._take)]
-        m.d.comb += [crc.data.eq(Cat(self._next_number[:16], word[16:]))]
-        with m.If(self._word_valid & self._free):
+        m.d.comb += self._crc_low.eq(self._next_number[:16])
+        with m.If(self._short):
+            self._refuse(m, Reason.BAD_LENGTH)
+        with m.Elif(self._word_valid & self._free):
             m.d.comb += self._take.eq(1)
             m.d.sync += self._crc_field.eq(word[:16])
             m.d.sync += o.setting.eq(word[30:])
             m.d.sync += o.words.eq(words)
             m.d.sync += self._words_left.eq(words)
-            with m.If(self._bad_segment_header()):
-                self._refuse(m, Reason.BAD_SEGMENT_HEADER)
-            with m.Elif(rest[-1]):
-                self._refuse(m, Reason.BAD_LENGTH)
-            with m.Else():
-                m.d.sync += self._left.eq(rest)
-                m.d.sync += o.number.eq(self._next_number)
-                m.d.sync += self._next_number.eq(self._next_number + 1)
-                m.d.sync += self._first.eq(1)
-                m.next = "Payload"
+            m.d.sync += self._left.eq(rest)
+            m.d.sync += o.number.eq(self._next_number)
+            m.d.sync += self._next_number.eq(self._next_number + 1)
+            m.d.sync += self._first.eq(1)
+            m.d.sync += [self._wrong.eq(self._bad_segment_header()), self._exceeds.eq(rest[-1])]
+            m.next = "Payload"
 
     def _bad_segment_header(self) -> Value:
         fields, word = self._header.fields, self._word
@@ -256,15 +271,19 @@ class RecordParser(wiring.Component):
             word[28:30].any()
             | (word[30:] > fields.count)
             | (words == 0)
-            | (words > (Const(1, WORDS_FIELD_BITS) << fields.buffer))
+            | (words > self._most_words)
         )
 
     def _read_payload(self, m: Module) -> None:
         crc, share, o = self._crc, self._dealer.o, self.o.payload
         last = Signal()
         m.d.comb += last.eq(self._words_left == 1)
-        m.d.comb += [crc.data.eq(self._word), crc.valid.eq(self._take)]
-        with m.If(self._word_valid & self._free):
+        m.d.comb += crc.valid.eq(self._take)
+        with m.If(self._wrong):
+            self._refuse(m, Reason.BAD_SEGMENT_HEADER)
+        with m.Elif(self._exceeds):
+            self._refuse(m, Reason.BAD_LENGTH)
+        with m.Elif(self._word_valid & self._free):
             m.d.comb += self._take.eq(share.valid | ~last)
             m.d.comb += share.ready.eq(last)
         with m.If(self._take):
@@ -274,9 +293,7 @@ class RecordParser(wiring.Component):
             m.d.sync += [o.word.eq(self._word), o.first.eq(self._first), o.last.eq(last)]
             m.d.sync += [o.weights.eq(share.payload.weights), o.final.eq(share.payload.final)]
             with m.If(last):
+                m.d.sync += self._ended.eq(share.payload.final)
                 m.next = "Segment"
                 with m.If(share.payload.final):
                     m.next = "Header"
-                short = self._left < MIN_SEGMENT_WORDS
-                with m.If(Mux(share.payload.final, self._left != 0, short)):
-                    self._refuse(m, Reason.BAD_LENGTH)

@@ -59,5 +59,5 @@ def test_keeps_up_with_segments_of_two_words(count):
     ]
     run = run_streams(Dealer(), {"i": inputs}, {"o": 10}, deadline=100, extra=0)
     cycles = run.cycles["o"]
-    assert cycles[0] - run.cycles["i"][0] == (2 if interleave == 1 else 34)
+    assert cycles[0] - run.cycles["i"][0] == (3 if interleave == 1 else 35)
     assert all(later - earlier <= 2 for earlier, later in pairwise(cycles))

@@ -58,7 +58,7 @@ def test_no_cycle_is_lost_but_those_of_headers():
     pauses = [b - a - 1 for a, b in pairwise(cycles) if b - a > 1]
     counts = [len(Header.unpack(record).settings) for record in records]
     assert set(counts) >= {2, 3, 4}
-    assert pauses == [2 * count for count in counts]
+    assert pauses == [1 + 2 * count for count in counts]
     assert run.cycles["o"][-1] == cycles[-1] + 2
 
 
