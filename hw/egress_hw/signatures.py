@@ -30,7 +30,7 @@ class SettingLayout(data.Struct):
 
 
 def segment_layout() -> data.StructLayout:
-    """What a lane must know of a segment before it decodes it.
+    """Lay out what a lane must know of a segment before it decodes it.
 
     Members: ``setting`` (`SettingLayout`), ``wide`` (levels have 16 bits, not 8), ``weights``
     (levels to give), ``words`` (payload words to take; 0 if ``damaged``), ``damaged`` (the CRC
