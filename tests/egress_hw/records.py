@@ -51,8 +51,13 @@ def make_record(
     dense: float = 0.5,
     choices: tuple[Setting, ...] = SETTINGS,
     damage: tuple[int, ...] = (),
+    corrupt: tuple[int, ...] = (),
 ) -> bytes:
-    """A record with settings drawn for it; payloads of the segments in ``damage`` are broken."""
+    """A record with settings drawn for it.
+
+    In the payloads of the segments in ``damage`` and ``corrupt`` a bit is flipped; the CRC tells
+    of the former only.
+    """
     rng = random.Random(seed)
     settings = tuple(rng.choice(choices) for _ in range(rng.randint(1, 4)))
     # A raw setting of full width is always among them: whatever the levels are, they fit it.
@@ -80,11 +85,19 @@ def make_record(
             if len(payload) <= 4 << buffer:
                 break
         assert len(payload) <= 4 << buffer
-        packed = bytearray(pack_segment(index, payload, segment))
+        if segment in corrupt:
+            payload = _flip(rng, payload, 0)
+        packed = pack_segment(index, payload, segment)
         if segment in damage:
-            packed[rng.randrange(4, len(packed))] ^= 1 << rng.randrange(8)
+            packed = _flip(rng, packed, 4)
         body += packed
     return replace(header, words=len(body) // 4).pack() + body
+
+
+def _flip(rng: random.Random, data: bytes, first: int) -> bytes:
+    flipped = bytearray(data)
+    flipped[rng.randrange(first, len(data))] ^= 1 << rng.randrange(8)
+    return bytes(flipped)
 
 
 def to_words(bits: str) -> bytes:

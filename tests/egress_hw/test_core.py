@@ -104,6 +104,22 @@ def test_of_a_damaged_segment_only_its_place_comes_out(lanes):
     assert lost == 50
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 9999), min_size=1, max_size=3),
+    lanes=st.sampled_from([1, 2, 3]),
+    corrupt=st.integers(0, 5),
+    stalls=waits,
+)
+def test_a_refused_codeword_is_told_with_its_segment(seeds, lanes, corrupt, stalls):
+    records = [
+        make_record(seed, weights=130, segment_weights=25, corrupt=(corrupt,)) for seed in seeds
+    ]
+    run = decode(records, lanes, stalls=stalls)
+    faults = [fault for record in records for fault in expect(record, lanes).faults]
+    assert (final_status(run) or None) == (faults[0] if faults else None)
+
+
 # One file for each reason, and some of the others; the benches run them all.
 CHOSEN = (
     "magic", "version", "header_crc", "step_zero", "segment_reserved", "segment_crc",
