@@ -16,14 +16,12 @@ from pathlib import Path
 
 import platformdirs
 
+from egress.errors import ToolError
+
 Progress = Callable[[str], None]
 """Receives one line of text whenever a long job has something to say."""
 
 LOG_LINES_SHOWN = 12
-
-
-class ToolError(RuntimeError):
-    """An external tool is missing, failed, or ran past its time limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,7 +110,10 @@ def _build(verilog: str, top: str, root: Path, final: Path) -> None:
     path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
     cocotb_tools.runner.MAX_PARALLEL_BUILD_JOBS = BUILD_JOBS
     runner = cocotb_tools.runner.get_runner("verilator")
-    with _environment(VERILATOR_ROOT=str(root), PATH=path, MAKEFLAGS=MAKE_VARIABLES):
+    # Verilator's makefiles call `python`, which Debian does not have under that name.
+    python = sys.executable.replace(" ", "\\ ")
+    flags = f"{MAKE_VARIABLES} PYTHON3={python}"
+    with _environment(VERILATOR_ROOT=str(root), PATH=path, MAKEFLAGS=flags):
         try:
             runner.build(
                 sources=[work / "model.v"],

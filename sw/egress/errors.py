@@ -3,6 +3,10 @@
 from enum import IntEnum
 
 
+class ToolError(RuntimeError):
+    """An external tool is missing, failed, or ran past its time limit."""
+
+
 class Reason(IntEnum):
     """Why a stream is refused: the codes of FORMAT.md, section 9, shared with the hardware."""
 

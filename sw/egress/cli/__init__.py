@@ -12,7 +12,7 @@ from importlib.metadata import version
 from egress.checkpoint import ContainerError
 from egress.cli import bench, compress, demo, hardware, inspect, train, verify
 from egress.cli.common import EXIT_INPUT, InputError
-from egress.errors import BitstreamError
+from egress.errors import BitstreamError, ToolError
 
 DESCRIPTION = """\
 Neural-network weights from training to silicon: rate-constrained training, exp-Golomb streams,
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (InputError, ContainerError, BitstreamError) as error:
+    except (InputError, ContainerError, BitstreamError, ToolError) as error:
         message = str(error)
     except BrokenPipeError:
         # The reader of our output has left; say nothing more, also at exit.
