@@ -113,3 +113,17 @@ def test_environment_is_as_before(model, tmp_path):
     before = dict(os.environ)
     runner.run(model, BENCH, work=tmp_path, tests="drives_the_model")
     assert dict(os.environ) == before
+
+
+@pytest.mark.cocotb
+def test_no_command_called_python_is_needed(tmp_path, monkeypatch):
+    # As on Debian, where it is python3.
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for folder in ("/usr/local/bin", "/usr/bin", "/bin"):
+        for tool in Path(folder).glob("*"):
+            link = tools / tool.name
+            if tool.name != "python" and not link.exists():
+                link.symlink_to(tool)
+    monkeypatch.setenv("PATH", str(tools))
+    assert (runner.build(REPEATER, "repeater", cache=tmp_path / "cache").directory).is_dir()
