@@ -11,8 +11,8 @@ from egress_hw.signatures import WORD_BITS, Output, output_shape
 class AxiCore(wiring.Component):
     """`Core` between two AXI4-Stream interfaces, for use in other people's designs.
 
-    All outputs but ``s_axis_tready`` and ``idle`` come from registers. The clock is ``clk``; the
-    reset ``rst`` is synchronous and active high.
+    No output depends on an input of the same cycle, and all of ``m_axis`` comes from registers. The
+    clock is ``clk``; the reset ``rst`` is synchronous and active high.
 
     Bytes of the stream are in ``s_axis_tdata`` in the order of AXI: the first in bits 7..0. There
     is no ``s_axis_tlast``: a stream carries its own lengths, and may be cut into packets anyhow.
