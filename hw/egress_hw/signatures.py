@@ -34,8 +34,8 @@ def segment_layout() -> data.StructLayout:
 
     Members: ``setting`` (`SettingLayout`), ``wide`` (levels have 16 bits, not 8), ``weights``
     (levels to give), ``words`` (payload words to take; 0 if ``damaged``), ``damaged`` (the CRC
-    failed: no words follow, give ``weights`` beats marked as errors), ``last`` (the lane's last
-    segment of the record).
+    failed: no words follow, give ``weights`` beats marked as errors), ``last`` (the record's last
+    segment).
     """
     return data.StructLayout(
         {
