@@ -5,6 +5,7 @@ Python from the wheel beside it. Inside the tools the system's temporary directo
 and cannot be named, so every file is given by a path relative to the work directory.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -144,11 +145,16 @@ def _prepare(name: str, tool: Tool, work: Path, progress: Progress | None) -> No
         os.environ.get("YOWASP_CACHE_DIR", platformdirs.user_cache_dir("YoWASP", appauthor=False))
     )
     compiled = cache / tool.module / tool.wasm
-    if compiled.is_dir() and any(compiled.iterdir()):
-        return
-    if progress:
-        progress(f"compiling {name} for this machine, once; up to a minute")
-    _call(name, tool, ["--help"], work, timeout_s=900)
+    folder = platformdirs.user_cache_path("egress", appauthor=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two that compile at once, or one that runs what is half compiled, fail without a word.
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if compiled.is_dir() and any(compiled.iterdir()):
+            return
+        if progress:
+            progress(f"compiling {name} for this machine, once; up to a minute")
+        _call(name, tool, ["--help"], work, timeout_s=900)
 
 
 def _missing(name: str, tool: Tool) -> ToolError:
