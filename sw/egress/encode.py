@@ -1,0 +1,156 @@
+"""Levels to the bytes of a record (FORMAT.md, section 7)."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from egress.choose import Choice, Family, candidate_settings, choose
+from egress.pack import Ints, Levels, encode_fields, pack_bits
+from egress.quantize import DEFAULT_STEP, step_to_bits
+from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header, pack_segment
+from egress.setting import Mode, Setting, max_level
+
+MAX_LANES = 256
+
+
+def _checked_levels(levels: ArrayLike, level_bits: int | None) -> tuple[Levels, int]:
+    array = np.asarray(levels)
+    if not array.size:
+        raise ValueError("levels must not be empty: a record holds at least one weight")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"levels must be integers, not {array.dtype}")
+    flat = array.reshape(-1)
+    if level_bits is None:
+        fits = -max_level(8) <= int(flat.min()) and int(flat.max()) <= max_level(8)
+        level_bits = 8 if array.dtype.itemsize == 1 or fits else 16
+    largest = max_level(level_bits)
+    if flat.min() < -largest or flat.max() > largest:
+        at = int(np.argmax((flat < -largest) | (flat > largest)))
+        raise ValueError(
+            f"levels of {level_bits} bits must be within -{largest}..{largest}, "
+            f"not {flat[at]} at index {at}"
+        )
+    return flat.astype(np.int8 if level_bits == 8 else np.int16), level_bits
+
+
+def encode(
+    levels: ArrayLike,
+    *,
+    step: float = DEFAULT_STEP,
+    level_bits: int | None = None,
+    profile: str = "large",
+    interleave: int = 1,
+    lanes: int = 1,
+    segment_weights: int | None = None,
+    code: Family = "auto",
+) -> bytes:
+    """Encode ``levels`` as one record.
+
+    Parameters
+    ----------
+    levels : array of int, any shape
+        Coded in row-major order.
+    step : float
+        Width of a quantizer cell, a bfloat16 number.
+    level_bits : int or None
+        8 or 16; by default the narrower that holds all levels.
+    profile : str
+        ``"large"`` (2048 bytes of segment buffer) or ``"small"`` (512 bytes).
+    interleave : int
+        Deal weights in turn to this many segments (1..256); 1 keeps runs of consecutive weights.
+    lanes : int
+        Lanes of the core that the record is meant for (any core decodes it): segments are made
+        equal, and their number a multiple of the lanes, so that no lane waits for another.
+    segment_weights : int or None
+        Weights a segment; by default as many as fit the profile's buffer. Give a divisor of the
+        row length to keep segments within matrix rows.
+    code : str
+        ``"auto"``, or ``"eg"`` for nothing but exp-Golomb codewords (head 0, plain mode).
+
+    Returns
+    -------
+    record : bytes
+
+    Raises
+    ------
+    TypeError
+        If levels are not integers.
+    ValueError
+        If levels are empty or out of range, or another parameter is; if segments of
+        ``segment_weights`` do not fit the profile's buffer.
+    """
+    flat, level_bits = _checked_levels(levels, level_bits)
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
+    if code not in ("auto", "eg"):
+        raise ValueError(f"code must be 'auto' or 'eg', not {code!r}")
+
+    if not 1 <= lanes <= MAX_LANES:
+        raise ValueError(f"lanes must be within 1..{MAX_LANES}, not {lanes}")
+    layout = Header(
+        level_bits=level_bits,
+        step_bits=step_to_bits(step),
+        weights=len(flat),
+        segment_weights=segment_weights or _equal_segments(MAX_SEGMENT_WEIGHTS, len(flat), lanes),
+        interleave=interleave,
+        buffer=PROFILES[profile],
+        settings=(Setting(Mode.PLAIN),),
+        words=0,
+    )
+    capacity = 32 * layout.buffer_words
+    whole = np.array([len(flat)])
+    candidates = candidate_settings(_deal(flat, layout), whole, level_bits, code)
+    while True:
+        size = layout.segment_weights
+        dealt, counts = _deal(flat, layout), layout.segment_lengths()
+        choice = choose(dealt, counts, candidates)
+        worst = int(choice.bits.max())
+        if worst <= capacity:
+            break
+        if segment_weights:
+            raise ValueError(
+                f"segments of {size} weights need {-(-worst // 8)} bytes; the {profile} profile "
+                f"has {capacity // 8}: at most about {size * capacity // worst} weights fit"
+            )
+        # Aim just below what the fullest segment says; raw bounds it, so this ends.
+        size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
+        layout = replace(layout, segment_weights=_equal_segments(size, len(flat), lanes))
+    payloads = _payloads(dealt, counts, choice, level_bits)
+    segments = b"".join(
+        pack_segment(int(index), payload, number)
+        for number, (index, payload) in enumerate(zip(choice.index, payloads, strict=True))
+    )
+    header = replace(layout, settings=tuple(choice.settings), words=len(segments) // 4)
+    return header.pack() + segments
+
+
+def _equal_segments(size: int, weights: int, lanes: int) -> int:
+    """Weights a segment, at most ``size``, that make equal segments for every lane."""
+    rounds = -(-weights // (size * lanes))
+    return -(-weights // (rounds * lanes))
+
+
+def _deal(flat: Levels, header: Header) -> Levels:
+    """Levels in the order of their segments."""
+    if header.interleave == 1:
+        return flat
+    return np.concatenate([flat[header.segment_slice(s)] for s in range(header.segments)])
+
+
+def _payloads(dealt: Levels, counts: Ints, choice: Choice, level_bits: int) -> list[bytes]:
+    """Encode each segment; return the padded payloads."""
+    words = -(-choice.bits // 32)
+    first = np.cumsum(words) - words
+    # A field's low half may be written past its word: one word to spare.
+    packed = np.zeros(int(words.sum()) + 1, np.uint32)
+    member_of = np.repeat(choice.index, counts)
+    for index, setting in enumerate(choice.settings):
+        members = np.flatnonzero(choice.index == index)
+        fields = encode_fields(dealt[member_of == index], counts[members], setting, level_bits)
+        end = np.cumsum(fields.lengths)
+        before = np.cumsum(choice.bits[members]) - choice.bits[members]
+        position = end - fields.lengths + (32 * first[members] - before)[fields.segment]
+        pack_bits(fields.values, fields.lengths, position, packed)
+    data = packed[:-1].astype(">u4").tobytes()
+    return [data[4 * a : 4 * (a + n)] for a, n in zip(first.tolist(), words.tolist(), strict=True)]
