@@ -1,4 +1,4 @@
-"""The code family: exp-Golomb codes with a head (FORMAT.md, section 4)."""
+"""The code family: exp-Golomb codes with a head and a first order (FORMAT.md, section 4)."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,25 @@ MAX_ZEROS = 32
 
 @dataclass(frozen=True, slots=True)
 class ExpGolomb:
-    """Code of order ``k`` and head ``T`` over the unsigned symbols below ``2**symbol_width``.
+    """Code of order ``k``, head ``T`` and first order ``j`` over unsigned symbols.
 
-    A codeword is ``z`` zeros, a one, and ``k + max(0, z - T)`` suffix bits. Head 0 is the
-    exp-Golomb code of order ``k``; its implied distribution falls as ``1 / symbol**2``. A head
-    that is large against the symbols is the Golomb-Rice code of parameter ``k`` (geometric
-    distribution), whose tail still grows like exp-Golomb's.
+    Symbols are dealt in order to classes: class 0 has ``j`` suffix bits, class ``c >= 1`` has
+    ``k + max(0, c - T)``. A codeword is ``c`` zeros, a one, and the suffix. Head 0 with ``j = k``
+    is the exp-Golomb code of order ``k``; its implied distribution falls as ``1 / symbol**2``. A
+    head that is large against the symbols is the Golomb-Rice code of parameter ``k`` (geometric
+    distribution), whose tail still grows like exp-Golomb's. ``j = 0`` gives symbol 0 half of all
+    probability, whatever the order of the rest; swapped, a quarter.
 
     Parameters
     ----------
     order : int
-        ``k``, 0..15, suffix bits of the shortest codewords.
+        ``k``, 0..15.
     head : int
-        ``T``, 0..15, how many leading zeros cost one bit each before the suffix grows.
+        ``T``, 0..15, the last class before the suffix grows.
+    first : int or None
+        ``j``, 0..15; None means ``order``.
+    swap : bool
+        Classes 0 and 1 exchange their leading zeros.
     symbol_width : int
         Bits of the largest symbol, 1..16.
 
@@ -43,18 +49,35 @@ class ExpGolomb:
 
     order: int
     head: int = 0
+    first: int = None  # type: ignore[assignment]  # an int once made
+    swap: bool = False
     symbol_width: int = 8
 
     def __post_init__(self) -> None:
+        if self.first is None:
+            object.__setattr__(self, "first", self.order)
         for name, value, low, high in (
             ("order", self.order, 0, MAX_ORDER),
             ("head", self.head, 0, MAX_HEAD),
+            ("first", self.first, 0, MAX_ORDER),
             ("symbol_width", self.symbol_width, 1, 16),
         ):
             if not isinstance(value, int) or isinstance(value, bool):
                 raise TypeError(f"{name} must be an integer, not {value!r}")
             if not low <= value <= high:
                 raise ValueError(f"{name} must be within {low}..{high}, not {value}")
+
+    def suffix_bits(self, index: int) -> int:
+        """Suffix bits ``b(c)`` of class ``index``, 0 or more."""
+        return self.order + max(0, index - self.head) if index else self.first
+
+    def first_symbol(self, index: int) -> int:
+        """First symbol of class ``index``: the sum of the sizes of the classes before it."""
+        return sum(1 << self.suffix_bits(before) for before in range(index))
+
+    def zeros(self, index: int) -> int:
+        """Leading zeros of the codewords of class ``index``; its own inverse."""
+        return 1 - index if self.swap and index < 2 else index
 
     def split(self, symbol: int) -> tuple[int, int, int]:
         """Leading zeros, suffix, and suffix bits of the codeword of ``symbol``.
@@ -68,12 +91,11 @@ class ExpGolomb:
             raise ValueError(
                 f"symbol must be within 0..{(1 << self.symbol_width) - 1}, not {symbol}"
             )
-        if symbol < self.head << self.order:
-            return symbol >> self.order, symbol & ((1 << self.order) - 1), self.order
-        rest = symbol - (self.head << self.order)
-        growth = ((rest >> self.order) + 1).bit_length() - 1
-        suffix = rest - (((1 << growth) - 1) << self.order)
-        return self.head + growth, suffix, self.order + growth
+        index, suffix = 0, symbol
+        while suffix >> (bits := self.suffix_bits(index)):
+            suffix -= 1 << bits
+            index += 1
+        return self.zeros(index), suffix, bits
 
     def length(self, symbol: int) -> int:
         """Length of the codeword of ``symbol``, in bits."""
@@ -93,7 +115,7 @@ class ExpGolomb:
         zeros = bits.find("1", start, start + MAX_ZEROS) - start
         if zeros < 0:
             zeros = MAX_ZEROS
-        return zeros, start + zeros + 1 + self.order + max(0, zeros - self.head)
+        return zeros, start + zeros + 1 + self.suffix_bits(self.zeros(zeros))
 
     def decode(self, bits: str, start: int = 0) -> tuple[int, int]:
         """Decode the codeword that begins at ``bits[start]``.
@@ -113,10 +135,14 @@ class ExpGolomb:
         zeros, end = self.extent(bits, start)
         if end > len(bits):
             raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=start)
+        if zeros == MAX_ZEROS:
+            raise BitstreamError(Reason.BAD_CODEWORD, "32 leading zeros", bit_offset=start)
         suffix = int(bits[start + zeros + 1 : end] or "0", 2)
-        growth = max(0, zeros - self.head)
-        symbol = (min(zeros, self.head) << self.order) + (((1 << growth) - 1) << self.order)
-        symbol += suffix
-        if zeros == MAX_ZEROS or symbol >> self.symbol_width:
-            raise BitstreamError(Reason.BAD_CODEWORD, f"{zeros} leading zeros", bit_offset=start)
+        symbol = self.first_symbol(self.zeros(zeros)) + suffix
+        if symbol >> self.symbol_width:
+            raise BitstreamError(
+                Reason.BAD_CODEWORD,
+                f"symbol {symbol} exceeds {self.symbol_width} bits",
+                bit_offset=start,
+            )
         return symbol, end

@@ -10,7 +10,7 @@ from egress.errors import BitstreamError, Reason
 from egress.setting import Setting, max_level
 
 MAGIC = 0x454752
-VERSION = 1
+VERSION = 2
 HEADER_WORDS = 10
 HEADER_BYTES = 4 * HEADER_WORDS
 MAX_SETTINGS = 4

@@ -10,6 +10,7 @@ from egress.code import ExpGolomb
 from egress.errors import BitstreamError, Reason
 from egress.record import Header, Segment, find_segments
 from egress.setting import (
+    MAX_SYMBOL,
     WINDOW_BITS,
     Mode,
     Setting,
@@ -25,7 +26,8 @@ def encode_segment(levels: Sequence[int], setting: Setting, level_bits: int = 8)
     Raises
     ------
     ValueError
-        If a level is out of range, or does not fit the width of a raw setting.
+        If a level is out of range, does not fit the width of a raw setting, or needs a codeword
+        that breaks the window rule.
     """
     setting.check(level_bits)
     largest = max_level(level_bits)
@@ -33,7 +35,7 @@ def encode_segment(levels: Sequence[int], setting: Setting, level_bits: int = 8)
         if not -largest <= level <= largest:
             raise ValueError(f"level {index} must be within -{largest}..{largest}, not {level}")
     if setting.mode is Mode.PLAIN:
-        return "".join(setting.code.codeword(level_to_symbol(level)) for level in levels)
+        return "".join(_codeword(setting.code, level_to_symbol(level)) for level in levels)
     if setting.mode is Mode.RAW:
         width = setting.order + 1
         symbols = [level_to_symbol(level) for level in levels]
@@ -44,12 +46,19 @@ def encode_segment(levels: Sequence[int], setting: Setting, level_bits: int = 8)
     return "".join(_encode_runs(levels, setting))
 
 
+def _codeword(code: ExpGolomb, symbol: int, following: int = 0) -> str:
+    """Codeword of ``symbol``; with ``following`` bits after it, it must keep the window rule."""
+    bits = code.codeword(symbol)
+    if len(bits) + following > WINDOW_BITS:
+        raise ValueError(f"the codeword of symbol {symbol} in {code} exceeds {WINDOW_BITS} bits")
+    return bits
+
+
 def _encode_runs(levels: Sequence[int], setting: Setting) -> list[str]:
     joint = setting.mode is Mode.JOINT
 
-    def run_codeword(run: int, big: bool, sign: int) -> str:
-        symbol = setting.slot(run, big) if joint else run
-        return setting.code.codeword(symbol) + str(sign)
+    def run_codeword(run: int, big: bool) -> str:
+        return _codeword(setting.code, setting.slot(run, big) if joint else run, following=1)
 
     bits = []
     run = 0
@@ -57,19 +66,19 @@ def _encode_runs(levels: Sequence[int], setting: Setting) -> list[str]:
         if level == 0:
             run += 1
             if run == setting.max_run:
-                bits.append(run_codeword(run, False, 0))
+                bits += [run_codeword(run, False), "0"]
                 run = 0
             continue
-        magnitude, sign = abs(level), int(level < 0)
-        big = joint and magnitude > 1
-        bits.append(run_codeword(run, big, sign))
-        if big:
-            bits.append(setting.magnitude_code.codeword(magnitude - 2))
-        elif not joint:
-            bits.append(setting.magnitude_code.codeword(magnitude - 1))
+        big = joint and abs(level) > 1
+        bits.append(run_codeword(run, big))
+        if joint and not big:
+            bits.append("1" if level < 0 else "0")
+        else:
+            symbol = level_to_symbol(level) - setting.magnitude_base
+            bits.append(_codeword(setting.magnitude_code, symbol))
         run = 0
     if run:
-        bits.append(run_codeword(run, False, 0))
+        bits += [run_codeword(run, False), "0"]
     return bits
 
 
@@ -94,34 +103,37 @@ def decode_segment(bits: str, weights: int, setting: Setting, level_bits: int = 
     return levels
 
 
-def _read_symbol(
-    bits: str, at: int, setting: Setting, level_bits: int, following: int = 0
-) -> tuple[int, int]:
-    """Read a symbol of the first code, or a raw field; ``following`` bits after it must exist."""
+def _read_symbol(bits: str, at: int, setting: Setting, level_bits: int) -> tuple[int, int]:
+    """Read the symbol of one level: a codeword of the plain mode, or a raw field."""
     largest = setting.max_symbol(level_bits)
     if setting.mode is not Mode.RAW:
-        return _read_codeword(bits, at, setting.code, largest, following)
+        return _read_codeword(bits, at, setting.code, largest)
     end = at + setting.order + 1
     if end > len(bits):
         raise BitstreamError(Reason.OVERRUN, "truncated raw field", bit_offset=at)
-    return _bounded(int(bits[at:end], 2), largest, at), end
+    symbol = int(bits[at:end], 2)
+    if symbol > largest:
+        raise _bad(at, f"symbol {symbol} exceeds {largest}")
+    return symbol, end
 
 
 def _read_codeword(
     bits: str, at: int, code: ExpGolomb, largest: int, following: int = 0
 ) -> tuple[int, int]:
-    if code.extent(bits, at)[1] + following > len(bits):
+    """Read a codeword; ``following`` bits after it belong to the same step of a decoder."""
+    end = code.extent(bits, at)[1]
+    if end + following > len(bits):
         raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=at)
+    if end + following - at > WINDOW_BITS:
+        raise _bad(at, f"codeword of {end - at} bits")
     symbol, end = code.decode(bits, at)
-    return _bounded(symbol, largest, at), end
-
-
-def _bounded(symbol: int, largest: int, at: int) -> int:
     if symbol > largest:
-        raise BitstreamError(
-            Reason.BAD_CODEWORD, f"symbol {symbol} exceeds {largest}", bit_offset=at
-        )
-    return symbol
+        raise _bad(at, f"symbol {symbol} exceeds {largest}")
+    return symbol, end
+
+
+def _bad(at: int, detail: str) -> BitstreamError:
+    return BitstreamError(Reason.BAD_CODEWORD, detail, bit_offset=at)
 
 
 def _decode_runs(
@@ -132,34 +144,24 @@ def _decode_runs(
     at = 0
     while len(levels) < weights:
         start = at
-        symbol, at = _read_symbol(bits, at, setting, level_bits, following=1)
+        symbol, at = _read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
         run, big = setting.unslot(symbol) if joint else (symbol, False)
-        negative = bits[at] == "1"
-        at += 1
         if run > setting.max_run or (big and run == setting.max_run):
-            raise BitstreamError(
-                Reason.BAD_CODEWORD, f"run {run} exceeds the run limit", bit_offset=start
-            )
+            raise _bad(start, f"run {run} exceeds the run limit")
         if len(levels) + run > weights:
-            raise BitstreamError(
-                Reason.BAD_CODEWORD,
-                f"run {run} exceeds the {weights - len(levels)} levels left",
-                bit_offset=start,
-            )
+            raise _bad(start, f"run {run} exceeds the {weights - len(levels)} levels left")
         levels += [0] * run
         if run == setting.max_run or len(levels) == weights:
-            if negative or big:
-                raise BitstreamError(
-                    Reason.BAD_CODEWORD, "sign or big bit without a level", bit_offset=start
-                )
-            continue
-        magnitude = 1
-        if big or not joint:
-            start = at
+            if big or bits[at] == "1":
+                raise _bad(start, "a level after a run that none follows")
+            at += 1
+        elif joint and not big:
+            levels.append(-1 if bits[at] == "1" else 1)
+            at += 1
+        else:
             largest = setting.max_magnitude_symbol(level_bits)
             symbol, at = _read_codeword(bits, at, setting.magnitude_code, largest)
-            magnitude = symbol + (2 if joint else 1)
-        levels.append(-magnitude if negative else magnitude)
+            levels.append(symbol_to_level(symbol + setting.magnitude_base))
     return levels, at
 
 

@@ -6,9 +6,15 @@ from enum import IntEnum
 from egress.code import ExpGolomb
 
 WINDOW_BITS = 32
-"""No codeword, its sign bit included, is longer: one window serves every step of a decoder."""
+"""No codeword, with the bit that may follow it, is longer: one window serves a decoder's step."""
+
+MAX_SYMBOL = 65535
+"""No symbol is larger."""
 
 MAX_RUN_LIMIT = 13
+
+STRIDES = (2, 4, 8, 16)
+"""Of the joint mode: `Setting.stride`."""
 
 
 class Mode(IntEnum):
@@ -48,13 +54,19 @@ _FIELDS = (
     ("mode", 31, 2),
     ("order", 29, 4),
     ("head", 25, 4),
-    ("magnitude_order", 21, 4),
-    ("magnitude_head", 17, 4),
-    ("threshold", 13, 4),
-    ("stride_bit", 9, 1),
-    ("run_limit", 8, 4),
-    ("reserved", 4, 5),
+    ("first", 21, 4),
+    ("magnitude_order", 17, 4),
+    ("magnitude_head", 13, 4),
+    ("threshold", 9, 4),
+    ("shape", 5, 2),
+    ("run_limit", 3, 4),
 )
+
+_USED = {
+    Mode.PLAIN: {"order", "head", "first", "swap"},
+    Mode.ZERO_RUN: {"order", "head", "first", "magnitude_order", "magnitude_head", "run_limit"},
+    Mode.RAW: {"order"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +78,18 @@ class Setting:
     Parameters
     ----------
     mode : Mode
-    order, head : int
-        ``k`` and ``T`` of the first code: of symbols (plain), runs (zero-run) or slots (joint).
-        In the raw mode ``order`` is the width minus one.
+    order, head, first : int
+        ``k``, ``T`` and ``j`` of the first code: of symbols (plain), runs (zero-run) or slots
+        (joint). In the raw mode ``order`` is the width minus one.
     magnitude_order, magnitude_head : int
-        ``k`` and ``T`` of the magnitudes in the zero-run and joint modes.
+        ``k`` (and ``j``) and ``T`` of the signed magnitudes in the zero-run and joint modes.
     threshold : int
         Joint mode: slots below it, 0..15, are runs that end in a magnitude of one.
     stride : int
-        Joint mode: 2 or 4; every ``stride``-th slot from ``threshold`` on is a run that ends in a
-        magnitude above one.
+        Joint mode: 2, 4, 8 or 16; every ``stride``-th slot from ``threshold`` on is a run that
+        ends in a magnitude above one.
+    swap : bool
+        Plain mode: classes 0 and 1 of the code exchange their leading zeros.
     run_limit : int
         ``c``, 0..13; a run of ``R = 2**c`` zeros is not followed by a non-zero level.
 
@@ -88,34 +102,39 @@ class Setting:
     mode: Mode
     order: int = 0
     head: int = 0
+    first: int = 0
     magnitude_order: int = 0
     magnitude_head: int = 0
     threshold: int = 0
     stride: int = 2
+    swap: bool = False
     run_limit: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", Mode(self.mode))
-        for name in ("order", "head", "magnitude_order", "magnitude_head", "threshold"):
+        for name in ("order", "head", "first", "magnitude_order", "magnitude_head", "threshold"):
             if not 0 <= getattr(self, name) <= 15:
                 raise ValueError(f"{name} must be within 0..15, not {getattr(self, name)}")
-        if self.stride not in (2, 4):
-            raise ValueError(f"stride must be 2 or 4, not {self.stride}")
+        if self.stride not in STRIDES:
+            raise ValueError(f"stride must be 2, 4, 8 or 16, not {self.stride}")
         if not 0 <= self.run_limit <= MAX_RUN_LIMIT:
             raise ValueError(f"run_limit must be within 0..{MAX_RUN_LIMIT}, not {self.run_limit}")
-        used = {
-            Mode.PLAIN: {"order", "head"},
-            Mode.RAW: {"order"},
-            Mode.ZERO_RUN: {"order", "head", "magnitude_order", "magnitude_head", "run_limit"},
-            Mode.JOINT: {name for name, _, _ in _FIELDS} | {"stride"},
-        }[self.mode]
-        defaults = Setting.__dataclass_fields__
-        for name, field in defaults.items():
-            if name != "mode" and name not in used and getattr(self, name) != field.default:
+        if self.mode is Mode.JOINT:
+            if self.swap:
+                raise ValueError("swap is for the plain mode only")
+            return
+        for name, field in Setting.__dataclass_fields__.items():
+            value = getattr(self, name)
+            if name != "mode" and name not in _USED[self.mode] and value != field.default:
                 raise ValueError(
                     f"{name} is not used by mode {self.mode.name.lower()} and must be "
-                    f"{field.default}, not {getattr(self, name)}"
+                    f"{field.default}, not {value}"
                 )
+
+    @classmethod
+    def exp_golomb(cls, order: int, head: int = 0) -> "Setting":
+        """Plain mode with ``code(order, order, head)``; head 0 is exp-Golomb of order ``order``."""
+        return cls(Mode.PLAIN, order=order, head=head, first=order)
 
     @property
     def max_run(self) -> int:
@@ -139,26 +158,34 @@ class Setting:
         y = slot - t
         if y % s == s - 1:
             return y // s, True
-        return t + y // s * (s - 1) + y % s, False
+        return t + y - y // s, False
 
     def max_symbol(self, level_bits: int) -> int:
-        """Largest symbol of the first code, for levels of ``level_bits`` bits."""
-        if self.mode is Mode.PLAIN:
-            return 2 * max_level(level_bits)
+        """Largest symbol of the first code, for levels of ``level_bits`` bits.
+
+        Of runs and slots: that of the longest run. A slot below it may still be refused.
+        """
         if self.mode is Mode.RAW:
             return min(2 * max_level(level_bits), (2 << self.order) - 1)
+        if self.mode is Mode.PLAIN:
+            return 2 * max_level(level_bits)
         if self.mode is Mode.ZERO_RUN:
             return self.max_run
-        return max(self.slot(self.max_run, False), self.slot(self.max_run - 1, True))
+        return min(MAX_SYMBOL, max(self.slot(self.max_run, False), self.slot(self.max_run - 1, True)))
+
+    @property
+    def magnitude_base(self) -> int:
+        """Symbol of the smallest level that has a magnitude codeword: 1 (zero-run) or 3 (joint)."""
+        return 3 if self.mode is Mode.JOINT else 1
 
     def max_magnitude_symbol(self, level_bits: int) -> int:
         """Largest symbol of the magnitude code (zero-run and joint)."""
-        return max_level(level_bits) - (2 if self.mode is Mode.JOINT else 1)
+        return 2 * max_level(level_bits) - self.magnitude_base
 
     @property
     def code(self) -> ExpGolomb:
         """The first code (not of the raw mode)."""
-        return ExpGolomb(self.order, self.head, symbol_width=16)
+        return ExpGolomb(self.order, self.head, self.first, self.swap, symbol_width=16)
 
     @property
     def magnitude_code(self) -> ExpGolomb:
@@ -166,29 +193,20 @@ class Setting:
         return ExpGolomb(self.magnitude_order, self.magnitude_head, symbol_width=16)
 
     def check(self, level_bits: int) -> None:
-        """Check the window rule for levels of ``level_bits`` bits.
+        """Check that the setting is one for levels of ``level_bits`` bits.
 
         Raises
         ------
         ValueError
-            If a codeword, with the sign bit that may follow it, could exceed 32 bits.
+            If raw fields would be wider than a level.
         """
-        if self.mode is Mode.RAW:
-            if self.order + 1 > level_bits:
-                raise ValueError(f"raw width must be at most {level_bits}, not {self.order + 1}")
-            return
-        runs = self.mode in (Mode.ZERO_RUN, Mode.JOINT)
-        longest = self.code.length(self.max_symbol(level_bits)) + runs
-        if runs:
-            last = self.max_magnitude_symbol(level_bits)
-            longest = max(longest, self.magnitude_code.length(last))
-        if longest > WINDOW_BITS:
-            raise ValueError(f"longest codeword must be at most {WINDOW_BITS} bits, not {longest}")
+        if self.mode is Mode.RAW and self.order + 1 > level_bits:
+            raise ValueError(f"raw width must be at most {level_bits}, not {self.order + 1}")
 
     def pack(self) -> int:
         """Return the setting as a word."""
         values = {name: getattr(self, name, 0) for name, _, _ in _FIELDS}
-        values["stride_bit"] = int(self.stride == 4)
+        values["shape"] = STRIDES.index(self.stride) | self.swap
         return sum(int(values[name]) << (top - width + 1) for name, top, width in _FIELDS)
 
     @classmethod
@@ -198,12 +216,13 @@ class Setting:
         Raises
         ------
         ValueError
-            If a field, a reserved bit or the window rule is broken.
+            If a field is out of range, or set where the mode does not use it.
         """
         values = {n: word >> (top - width + 1) & ((1 << width) - 1) for n, top, width in _FIELDS}
-        if values.pop("reserved"):
-            raise ValueError("reserved bits of a setting must be 0")
-        values["stride"] = 4 if values.pop("stride_bit") else 2
-        setting = cls(Mode(values.pop("mode")), **values)
+        mode, shape = Mode(values.pop("mode")), values.pop("shape")
+        if mode is Mode.PLAIN and shape < 2:
+            setting = cls(mode, swap=bool(shape), **values)
+        else:
+            setting = cls(mode, stride=STRIDES[shape], **values)
         setting.check(level_bits)
         return setting

@@ -1,7 +1,7 @@
 """Hostile streams: what every decoder must refuse, one stream for each reason and more."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egress.errors import Reason
 from egress.golden.build import JOINT_2, ZERO_RUN, build_record, draw_levels, to_words
@@ -33,7 +33,7 @@ class Hostile:
 def hostile_streams() -> Iterator[Hostile]:
     """All hostile streams, in order: at least one for each reason."""
     levels = draw_levels(600, 20, 150, 60)
-    plain = Setting(Mode.PLAIN, 1)
+    plain = Setting.exp_golomb(1)
     good = build_record(levels, [plain], profile="small", segment_weights=100)
 
     def patched(at: int, data: bytes, fix_crc: bool = True) -> bytes:
@@ -50,7 +50,7 @@ def hostile_streams() -> Iterator[Hostile]:
         return Hostile(name, how, patched(at, bytes.fromhex(data)), reason, reason)
 
     yield header("magic", "The magic is 'EGQ'.", 0, "454751", Reason.BAD_MAGIC)
-    yield header("version", "Version 2.", 3, "02", Reason.UNSUPPORTED_VERSION)
+    yield header("version", "Version 1.", 3, "01", Reason.UNSUPPORTED_VERSION)
     yield Hostile(
         "header_crc", "A bit of the weight count flipped.", patched(11, b"\x59", fix_crc=False),
         Reason.BAD_HEADER_CRC, Reason.BAD_HEADER_CRC,
@@ -69,27 +69,16 @@ def hostile_streams() -> Iterator[Hostile]:
     yield header("reserved_3", "A reserved bit of word 3 set.", 14, "01")
     yield header("reserved_9", "A reserved bit of word 9 set.", 36, "8000")
     yield header("unused_setting", "An unused setting is not zero.", 24, "00000020")
+    joint = JOINT_2.pack()
     for name, how, word in (
-        ("setting_reserved", "A reserved bit of a setting set.", plain.pack() | 1),
-        ("setting_unused_field", "A plain setting with a threshold.", plain.pack() | 1 << 10),
+        ("setting_shape", "A plain setting with a shape of 2.", plain.pack() | 2 << 4),
+        ("setting_run_shape", "A zero-run setting with a stride.", ZERO_RUN.pack() | 1 << 4),
+        ("setting_unused_field", "A plain setting with a threshold.", plain.pack() | 1 << 6),
+        ("setting_raw_first", "A raw setting with a first order.", Mode.RAW << 30 | 1 << 18),
         ("setting_raw_width", "Raw fields wider than the levels.", Mode.RAW << 30 | 8 << 26),
-        ("setting_run_limit", "A run limit of 14.", Mode.ZERO_RUN << 30 | 14 << 5),
-        (
-            "setting_window",
-            "A run codeword of more than 32 bits.",
-            Setting(Mode.ZERO_RUN, 0, 15, run_limit=13).pack(),
-        ),
+        ("setting_run_limit", "A run limit of 14.", joint & ~0xF | 14),
     ):
         yield header(name, how, 20, f"{word:08x}")
-    wide = Setting(Mode.ZERO_RUN, 0, 0, 0, 15, run_limit=4)
-    data = bytearray(build_record([300], [Setting(Mode.PLAIN, 0)], level_bits=16, profile="small"))
-    data[20:24] = wide.pack().to_bytes(4, "big")
-    data[38:40] = b"\0\0"
-    data[38:40] = crc16(bytes(data[:40])).to_bytes(2, "big")
-    yield Hostile(
-        "setting_window_magnitude", "A magnitude codeword of more than 32 bits, 16-bit levels.",
-        bytes(data), Reason.BAD_HEADER_FIELD, Reason.BAD_HEADER_FIELD,
-    )  # fmt: skip
     yield header(
         "words_too_few", "Fewer words than the segments need.", 16, "0000000b", Reason.BAD_LENGTH
     )
@@ -163,7 +152,7 @@ def _hostile_payloads() -> Iterator[Hostile]:
         return Hostile(name, how, data, reason, reason, 1)
 
     bad, overrun, padding = Reason.BAD_CODEWORD, Reason.OVERRUN, Reason.BAD_PADDING
-    plain, raw = Setting(Mode.PLAIN, 0), Setting(Mode.RAW, 7)
+    plain, raw = Setting.exp_golomb(0), Setting(Mode.RAW, 7)
     zeros = "1" * 10
     yield payload(
         "symbol_large", "Symbol 255, one above the largest, after 10 zeros.", bad, plain,
@@ -178,22 +167,44 @@ def _hostile_payloads() -> Iterator[Hostile]:
     run = ZERO_RUN.code.codeword
     yield payload(
         "run_beyond_segment", "A run of 20 zeros where 9 levels are left.", bad, ZERO_RUN,
-        run(20) + "0" + ZERO_RUN.magnitude_code.codeword(2) + run(20) + "0" + "1" * 8,
+        run(20) + ZERO_RUN.magnitude_code.codeword(4) + run(20) + "1" * 10,
     )  # fmt: skip
     yield payload(
         "run_beyond_limit", "A run of 65 zeros, beyond the limit of 64.", bad, ZERO_RUN,
         run(65) + "0" + "1" * 40,
     )  # fmt: skip
     yield payload(
-        "sign_without_level", "The sign after the closing run is 1.", bad, ZERO_RUN, run(30) + "1"
+        "sign_without_level", "The bit after the closing run is 1.", bad, ZERO_RUN, run(30) + "1"
     )
     yield payload(
         "big_without_level", "The closing run claims a magnitude above one.", bad, JOINT_2,
         JOINT_2.code.codeword(JOINT_2.slot(30, True)) + "0" + "1" * 40,
     )  # fmt: skip
     yield payload(
-        "magnitude_large", "The magnitude 128.", bad, ZERO_RUN,
-        run(0) + "0" + ZERO_RUN.magnitude_code.codeword(127) + "1" * 40,
+        "magnitude_large", "The level 128.", bad, ZERO_RUN,
+        run(0) + ZERO_RUN.magnitude_code.codeword(254) + "1" * 40,
+    )  # fmt: skip
+    long = Setting.exp_golomb(0, head=15)
+    yield Hostile(
+        "codeword_long", "A codeword of 34 bits, 16-bit levels, of a symbol that is allowed.",
+        build_record(
+            levels, [long], level_bits=16, segment_weights=30,
+            payload=lambda segment, data: (
+                to_words(long.code.codeword(526) + "1" * 60) if segment == 1 else data
+            ),
+        ),
+        bad, bad, 1,
+    )  # fmt: skip
+    long_run = replace(ZERO_RUN, order=0, head=15, first=0, run_limit=10)
+    yield Hostile(
+        "run_long", "A run's codeword of 32 bits, 33 with the bit that follows.",
+        build_record(
+            [1] * 1200, [long_run], segment_weights=400,
+            payload=lambda segment, data: (
+                to_words(long_run.code.codeword(270) + "0" * 100) if segment == 1 else data
+            ),
+        ),
+        bad, bad, 1,
     )  # fmt: skip
     yield payload(
         "overrun", "The payload ends within the 12th codeword.", overrun, plain,

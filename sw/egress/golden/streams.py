@@ -6,7 +6,7 @@ from typing import Any
 
 from egress.golden.build import JOINT_2, JOINT_4, ZERO_RUN, build_record, draw_levels
 from egress.setting import Mode, Setting
-from egress.stream import encode
+from egress.encode import encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,36 @@ def golden_streams() -> Iterator[Golden]:
     for order in range(6):
         yield one(
             f"plain_eg{order}", f"Exp-Golomb of order {order}, one segment, the paper's step 2^-8.",
-            dense, [Setting(Mode.PLAIN, order)],
+            dense, [Setting.exp_golomb(order)],
         )  # fmt: skip
     yield one(
         "plain_head", "Plain mode, order 2 and head 5, step 0.0123291015625 (no power of two).",
-        dense, [Setting(Mode.PLAIN, 2, 5)], step=0.0123291015625,
+        dense, [Setting.exp_golomb(2, head=5)], step=0.0123291015625,
+    )  # fmt: skip
+    yield one(
+        "plain_first_0", "Plain mode: one bit for a zero, order 3 and head 4 for the rest.",
+        draw_levels(700, 12, 230, 110), [Setting(Mode.PLAIN, 3, 4, first=0)],
+    )  # fmt: skip
+    yield one(
+        "plain_first_5", "Plain mode: 5 suffix bits first, then order 2 and head 0.",
+        dense, [Setting(Mode.PLAIN, 2, 0, first=5)],
+    )  # fmt: skip
+    yield one(
+        "plain_swap", "Plain mode, swapped: two bits for a zero, order 4 and head 7 for the rest.",
+        draw_levels(700, 13, 240, 64), [Setting(Mode.PLAIN, 4, 7, first=0, swap=True)],
+    )  # fmt: skip
+    yield one(
+        "plain_swap_first_2", "Plain mode, swapped, first order 2, head 0.",
+        dense, [Setting(Mode.PLAIN, 1, 0, first=2, swap=True)],
     )  # fmt: skip
     every = [*range(-127, 128), *range(127, -128, -1)]
     yield one(
         "plain_every_level", "Every level of 8 bits, up and down, order 0.",
-        every, [Setting(Mode.PLAIN, 0)], step=1.0,
+        every, [Setting.exp_golomb(0)], step=1.0,
     )  # fmt: skip
     yield one(
         "plain_longest", "The longest codewords of 8 bits: order 0, head 15.",
-        [127, -127, 0, 126, -126, 64, 1, -1] * 12, [Setting(Mode.PLAIN, 0, 15)],
+        [127, -127, 0, 126, -126, 64, 1, -1] * 12, [Setting.exp_golomb(0, head=15)],
     )  # fmt: skip
     yield one("raw_8", "Raw mode, 8 bits wide.", dense, [Setting(Mode.RAW, 7)])
     narrow = [min(8, max(-7, level)) for level in dense]
@@ -52,6 +68,16 @@ def golden_streams() -> Iterator[Golden]:
     yield one("zero_run", "Zero-run mode.", sparse, [ZERO_RUN])
     yield one("joint_2", "Joint mode, stride 2.", sparse, [JOINT_2])
     yield one("joint_4", "Joint mode, stride 4.", sparse, [JOINT_4])
+    for stride in (8, 16):
+        yield one(
+            f"joint_{stride}", f"Joint mode, stride {stride}.", draw_levels(1500, 14, 90, 235),
+            [replace(JOINT_4, stride=stride, threshold=9, order=3, first=3)],
+        )  # fmt: skip
+    yield one(
+        "joint_dense", "Joint mode, magnitudes whose codeword is the bit after the slot's or more.",
+        draw_levels(1500, 15, 70, 90),
+        [Setting(Mode.JOINT, 0, 10, first=0, magnitude_order=0, magnitude_head=8, run_limit=4)],
+    )  # fmt: skip
     long_runs = [v for level in draw_levels(60, 3, 80, 0) for v in [0] * (level % 90) + [level]]
     yield one(
         "run_limit", "Runs across the limit of 16 zeros, and 64 zeros at the end of the segment.",
@@ -65,24 +91,24 @@ def golden_streams() -> Iterator[Golden]:
     )  # fmt: skip
     yield one(
         "all_zero", "3000 zeros in the joint mode: nothing but runs.", [0] * 3000,
-        [Setting(Mode.JOINT, 4, 2, threshold=15, stride=2, run_limit=10)],
+        [Setting(Mode.JOINT, 4, 2, first=4, threshold=15, run_limit=10)],
     )  # fmt: skip
-    yield one("one_weight", "A single weight.", [-1], [Setting(Mode.PLAIN)], step=2.0**-126)
+    yield one("one_weight", "A single weight.", [-1], [Setting.exp_golomb(0)], step=2.0**-126)
     wide = [*draw_levels(300, 4, 250, 30, 32767), 32767, -32767, 0, 32767, -32767]
     wide += [level * 300 for level in draw_levels(200, 5, 200, 60, 100)]
     for name, setting in (
-        ("wide_eg0", Setting(Mode.PLAIN, 0)),
-        ("wide_head", Setting(Mode.PLAIN, 7, 8)),
+        ("wide_eg0", Setting.exp_golomb(0)),
+        ("wide_head", Setting.exp_golomb(7, head=8)),
         ("wide_raw", Setting(Mode.RAW, 15)),
-        ("wide_zero_run", Setting(Mode.ZERO_RUN, 0, 1, 6, 4, run_limit=5)),
-        ("wide_joint", Setting(Mode.JOINT, 1, 2, 6, 4, threshold=2, stride=4, run_limit=5)),
+        ("wide_zero_run", replace(ZERO_RUN, magnitude_order=7, magnitude_head=4, run_limit=5)),
+        ("wide_joint", replace(JOINT_4, magnitude_order=7, magnitude_head=4)),
     ):
         yield one(
             name, f"Levels of 16 bits, {setting.mode.name.lower().replace('_', '-')} mode.",
             wide, [setting], level_bits=16, step=2.0**100,
         )  # fmt: skip
     mixed = draw_levels(3000, 6, 100, 150)
-    settings = [Setting(Mode.PLAIN, 1, 3), ZERO_RUN, JOINT_4, Setting(Mode.RAW, 7)]
+    settings = [Setting.exp_golomb(1, head=3), ZERO_RUN, JOINT_4, Setting(Mode.RAW, 7)]
     for interleave in (1, 4, 7):
         yield one(
             f"four_settings_g{interleave}",
