@@ -21,22 +21,38 @@ def symbols_of(levels: Levels) -> Ints:
     return np.where(wide > 0, 2 * wide - 1, -2 * wide)
 
 
-def codewords(order: int, head: int, symbols: Ints) -> tuple[Ints, Ints]:
-    """Codewords and lengths of ``symbols`` in ``code(order, head)``, int64, shape of ``symbols``.
+def codewords(
+    order: int, head: int, symbols: Ints, first: int | None = None, swap: bool = False
+) -> tuple[Ints, Ints]:
+    """Codewords and lengths of ``symbols``, int64, shape of ``symbols``.
 
-    A codeword is returned as a number; its leading zeros follow from its length.
+    A codeword is returned as a number; its leading zeros follow from its length. ``first`` is
+    the first order, by default ``order``; ``swap`` tells whether the code is swapped.
     """
-    rest = np.maximum(symbols - (head << order), 0)
-    growth = np.frexp(((rest >> order) + 1).astype(np.float64))[1].astype(np.int64) - 1
-    zeros = np.where(symbols < head << order, symbols >> order, head + growth)
+    first = order if first is None else first
+    # Symbols of the classes of one size each, then those of the classes that grow.
+    rest = symbols - (1 << first)
+    grown = np.maximum(rest - (head << order), 0) + (2 << order)
+    growth = np.frexp((grown >> order).astype(np.float64))[1].astype(np.int64) - 1
+    at_head = rest < head << order
+    growth = np.where(at_head, 0, growth)
+    index = np.where(at_head, (rest >> order) + 1, head + growth)
+    bits = order + growth
     # With the one in front of the suffix: FORMAT.md, section 4.
-    value = symbols - (np.minimum(zeros, head) << order) + (1 << order)
-    return value, zeros + 1 + order + growth
+    value = symbols - ((np.minimum(index, head) - 2) << order) - (1 << first)
+    in_first = rest < 0
+    index[in_first] = 0
+    bits[in_first] = first
+    value[in_first] = symbols[in_first] + (1 << first)
+    zeros = np.where(index < 2, 1 - index, index) if swap else index
+    return value, zeros + 1 + bits
 
 
-def codeword_table(order: int, head: int, symbols: int) -> tuple[Ints, Ints]:
+def codeword_table(
+    order: int, head: int, symbols: int, first: int | None = None, swap: bool = False
+) -> tuple[Ints, Ints]:
     """Codewords and lengths of the symbols 0 to ``symbols - 1``, as `codewords`."""
-    return codewords(order, head, np.arange(symbols, dtype=np.int64))
+    return codewords(order, head, np.arange(symbols, dtype=np.int64), first, swap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,7 @@ def encode_fields(dealt: Levels, counts: Ints, setting: Setting, level_bits: int
         return Fields(symbols, np.full(len(dealt), setting.order + 1, np.int64), segment)
     if setting.mode is Mode.PLAIN:
         symbols = symbols_of(dealt)
-        table = codeword_table(setting.order, setting.head, int(symbols.max(initial=0)) + 1)
+        table = _first_code(setting, int(symbols.max(initial=0)))
         return Fields(table[0][symbols], table[1][symbols], segment)
     return _encode_run_fields(find_runs(dealt, counts), setting)
 
@@ -125,30 +141,32 @@ def run_symbols(setting: Setting, run: Ints, big: NDArray[np.bool_]) -> Ints:
     return slots_of(run, big, setting.threshold, setting.stride)
 
 
+def _first_code(setting: Setting, largest: int) -> tuple[Ints, Ints]:
+    return codeword_table(setting.order, setting.head, largest + 1, setting.first, setting.swap)
+
+
 def _encode_run_fields(runs: Runs, setting: Setting) -> Fields:
     joint = setting.mode is Mode.JOINT
     limit = setting.max_run
-    magnitude = np.abs(runs.level)
     escapes = runs.run // limit
     rest = runs.run % limit
     # A closing run of a multiple of the limit is nothing but escapes.
     closed = (runs.level != 0) | (rest > 0)
-    extra = (magnitude > 1) if joint else (magnitude > 0)
+    extra = (np.abs(runs.level) > 1) if joint else (runs.level != 0)
     per_event = escapes + closed + extra
     end = np.cumsum(per_event)
     total = int(end[-1]) if len(end) else 0
-    big = extra & joint
-    symbols = run_symbols(setting, rest, big)
+    symbols = run_symbols(setting, rest, extra & joint)
     escape = int(run_symbols(setting, np.array([limit]), np.array([False]))[0])
-    values, lengths = codeword_table(
-        setting.order, setting.head, max(escape, int(symbols.max(initial=0))) + 1
-    )
+    values, lengths = _first_code(setting, max(escape, int(symbols.max(initial=0))))
     out_values = np.full(total, values[escape] << 1)
     out_lengths = np.full(total, lengths[escape] + 1)
+    # The bit that follows is the sign, a 0 where no level follows, or the magnitude's own.
     at = (end - extra - 1)[closed]
-    out_values[at] = values[symbols[closed]] << 1 | (runs.level[closed] < 0)
-    out_lengths[at] = lengths[symbols[closed]] + 1
-    magnitudes = magnitude[extra] - (2 if joint else 1)
+    follows = (~extra)[closed]
+    out_values[at] = values[symbols[closed]] << follows | (follows & (runs.level[closed] < 0))
+    out_lengths[at] = lengths[symbols[closed]] + follows
+    magnitudes = symbols_of(runs.level[extra]) - setting.magnitude_base
     values, lengths = codeword_table(
         setting.magnitude_order, setting.magnitude_head, int(magnitudes.max(initial=0)) + 1
     )

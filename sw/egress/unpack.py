@@ -77,23 +77,34 @@ class _Reader:
         """Bits from ``at`` to ``end``, of which there are fewer than 32."""
         return self.window(at) >> (32 - np.clip(end - at, 0, 31)).astype(np.uint64)
 
-    def codeword(self, at: Ints, order: int, head: int) -> tuple[Ints, Ints, NDArray[np.uint64]]:
+    def codeword(
+        self, at: Ints, order: int, head: int, first: int, swap: bool = False, following: int = 0
+    ) -> tuple[Ints, Ints, NDArray[np.uint64]]:
         """Symbol and length of the codeword at ``at``, and the window it was read from."""
         window = self.window(at)
         # frexp is exact here and gives the index of the first one; an empty window has no codeword.
         zeros = 32 - np.frexp(window.astype(np.float64))[1].astype(np.int64)
-        growth = np.maximum(zeros - head, 0)
-        length = zeros + 1 + order + growth
-        value = window >> np.maximum(32 - length, 0).astype(np.uint64)
-        symbol = value.astype(np.int64) + (np.minimum(zeros, head) << order) - (1 << order)
-        # Longer than the window: no symbol of the setting has such a codeword.
-        return np.where(length > 32, 1 << 40, symbol), length, window
+        index = np.where(zeros < 2, 1 - zeros, zeros) if swap else zeros
+        bits = np.where(index == 0, first, order + np.maximum(index - head, 0))
+        length = zeros + 1 + bits
+        value = (window >> np.maximum(32 - length, 0).astype(np.uint64)).astype(np.int64)
+        base = np.where(
+            index == 0, -(1 << first), ((np.minimum(index, head) - 2) << order) + (1 << first)
+        )
+        return np.where(length + following > 32, 1 << 40, value + base), length, window
 
     def symbol(self, at: Ints) -> tuple[Ints, Ints, NDArray[np.uint64]]:
         """Symbol and length of the first code, or of a raw field."""
         setting = self.setting
         if setting.mode is not Mode.RAW:
-            return self.codeword(at, setting.order, setting.head)
+            return self.codeword(
+                at,
+                setting.order,
+                setting.head,
+                setting.first,
+                setting.swap,
+                int(setting.mode is not Mode.PLAIN),
+            )
         width = setting.order + 1
         window = self.window(at)
         return (
@@ -137,8 +148,7 @@ def _decode_runs(
     while len(active):
         symbol, length, window = reader.symbol(at[active])
         negative = (window >> np.clip(31 - length, 0, 31).astype(np.uint64) & np.uint64(1)) != 0
-        at[active] += length + 1
-        wrong = (symbol > reader.max_symbol) | (at[active] > end[active])
+        wrong = (symbol > reader.max_symbol) | (at[active] + length >= end[active])
         big = np.zeros(len(active), bool)
         run = symbol
         if joint:
@@ -151,19 +161,26 @@ def _decode_runs(
         left[active] -= run
         closing = (run == limit) | (left[active] == 0)
         wrong |= closing & (negative | big)
-        level = np.ones(len(active), np.int64)
-        more = np.flatnonzero(~closing & ~wrong & (big if joint else True))
+        large = ~closing & (big if joint else True)
+        at[active] += length + ~large
+        level = np.where(negative, -1, 1)
+        more = np.flatnonzero(large & ~wrong)
         if len(more):
             where = active[more]
             symbol, length, _ = reader.codeword(
-                at[where], setting.magnitude_order, setting.magnitude_head
+                at[where],
+                setting.magnitude_order,
+                setting.magnitude_head,
+                setting.magnitude_order,
             )
             at[where] += length
             wrong[more] |= (symbol > reader.max_magnitude) | (at[where] > end[where])
-            level[more] = symbol + (2 if joint else 1)
+            symbol += setting.magnitude_base
+            half = (symbol + 1) >> 1
+            level[more] = np.where(symbol & 1, half, -half)
         given = ~closing & ~wrong
         where = active[given]
-        out[offset[where] + weights[where] - left[where]] = np.where(negative, -level, level)[given]
+        out[offset[where] + weights[where] - left[where]] = level[given]
         left[where] -= 1
         faulty[active[wrong]] = True
         left[active[wrong]] = 0

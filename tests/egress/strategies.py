@@ -3,31 +3,53 @@
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
-from egress.setting import max_level
+from egress.setting import MAX_SYMBOL, STRIDES, WINDOW_BITS, max_level
+
+
+def _keeps_window(setting: Setting, level_bits: int) -> bool:
+    """Whether every symbol that ``setting`` could need keeps the window rule."""
+    if setting.mode is Mode.RAW:
+        return True
+    if setting.mode is Mode.PLAIN:
+        return setting.code.length(setting.max_symbol(level_bits)) <= WINDOW_BITS
+    longest = setting.max_run
+    if setting.mode is Mode.JOINT:
+        longest = max(setting.slot(longest, False), setting.slot(longest - 1, True))
+    last = setting.max_magnitude_symbol(level_bits)
+    return (
+        longest <= MAX_SYMBOL
+        and setting.code.length(longest) + 1 <= WINDOW_BITS
+        and setting.magnitude_code.length(last) <= WINDOW_BITS
+    )
 
 
 @st.composite
-def settings_of(draw, level_bits: int, modes: tuple[Mode, ...] = tuple(Mode)) -> Setting:
-    """A setting that the format allows for levels of ``level_bits`` bits."""
+def settings_of(
+    draw, level_bits: int, modes: tuple[Mode, ...] = tuple(Mode), *, any_code: bool = False
+) -> Setting:
+    """A setting that the format allows for levels of ``level_bits`` bits.
+
+    Unless ``any_code``, it is one that can code all levels within the window rule.
+    """
     nibble = st.integers(0, 15)
     while True:
         mode = draw(st.sampled_from(modes))
         fields = {"order": draw(st.integers(0, level_bits - 1))}
         if mode is not Mode.RAW:
             fields["head"] = draw(nibble)
+            fields["first"] = draw(st.one_of(st.just(0), st.just(fields["order"]), nibble))
+        if mode is Mode.PLAIN:
+            fields["swap"] = draw(st.booleans())
         if mode in (Mode.ZERO_RUN, Mode.JOINT):
-            fields["magnitude_order"] = draw(st.integers(0, 6))
+            fields["magnitude_order"] = draw(st.one_of(st.integers(0, 6), nibble))
             fields["magnitude_head"] = draw(nibble)
             fields["run_limit"] = draw(st.integers(0, 13))
         if mode is Mode.JOINT:
             fields["threshold"] = draw(nibble)
-            fields["stride"] = draw(st.sampled_from((2, 4)))
+            fields["stride"] = draw(st.sampled_from(STRIDES))
         setting = Setting(mode, **fields)
-        try:
-            setting.check(level_bits)
-        except ValueError:
-            continue
-        return setting
+        if any_code or _keeps_window(setting, level_bits):
+            return setting
 
 
 @st.composite
