@@ -6,10 +6,42 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.pack import Levels, codewords, symbols_of
+Levels = NDArray[np.integer]
+Ints = NDArray[np.int64]
 
 PAPER_ORDERS = range(6)
 """Orders of the paper's Table 3, and one more."""
+
+ORDERS = range(16)
+"""Orders among which the best exp-Golomb and the best Rice code are looked for."""
+
+
+def count_levels(levels: Levels) -> tuple[Ints, Ints]:
+    """Distinct levels, ascending, and how often each occurs, int64."""
+    flat = levels.reshape(-1)
+    low = int(flat.min(initial=0))
+    if int(flat.max(initial=0)) - low >= 1 << 20:
+        values, counts = np.unique(flat, return_counts=True)
+        return values.astype(np.int64), counts.astype(np.int64)
+    counts = np.zeros(0, np.int64)
+    # A piece at a time: bincount makes int64 of its input.
+    for start in range(0, flat.size, 1 << 20):
+        piece = np.bincount(flat[start : start + (1 << 20)].astype(np.int64) - low)
+        counts = np.pad(counts, (0, max(0, len(piece) - len(counts))))
+        counts[: len(piece)] += piece
+    seen = np.flatnonzero(counts)
+    return seen + low, counts[seen]
+
+
+def exp_golomb_lengths(order: int, symbols: Ints) -> Ints:
+    """Lengths of the exp-Golomb codewords of ``symbols``, in bits."""
+    # frexp's exponent of a whole number is its bit length.
+    return 2 * np.frexp(((symbols >> order) + 1).astype(np.float64))[1].astype(np.int64) - 1 + order
+
+
+def rice_lengths(order: int, symbols: Ints) -> Ints:
+    """Lengths of the Golomb-Rice codewords of ``symbols``, in bits, without an escape."""
+    return (symbols >> order) + 1 + order
 
 
 def entropy(counts: NDArray[np.integer]) -> float:
@@ -56,6 +88,8 @@ class Rates:
         Exp-Golomb of order 0..5 over the signed map.
     eg_rank : tuple of int
         The same over the paper's map: values ranked by frequency (Algorithm 2).
+    best_eg, best_rice : int
+        The best exp-Golomb code and the best Rice code of order 0..15 over the signed map.
     stream : int
         The record, all of its overhead included; 0 if not measured.
     """
@@ -67,6 +101,8 @@ class Rates:
     huffman: int
     eg: tuple[int, ...]
     eg_rank: tuple[int, ...]
+    best_eg: int
+    best_rice: int
     stream: int = 0
 
     def per_weight(self) -> dict[str, float]:
@@ -89,16 +125,17 @@ class Rates:
 
 def measure(levels: Levels, record: bytes = b"") -> Rates:
     """Measure ``levels`` (any shape, not empty) in each code; ``record`` is their stream."""
-    values, counts = np.unique(levels, return_counts=True)
-    symbols = symbols_of(values)
+    values, counts = count_levels(levels)
+    symbols = 2 * np.abs(values) - (values > 0)
     ranks = np.empty(len(counts), np.int64)
     # Stable, so that ties rank the same everywhere: smaller symbols first.
     by_symbol = np.argsort(symbols, kind="stable")
     ranks[by_symbol[np.argsort(-counts[by_symbol], kind="stable")]] = np.arange(len(counts))
 
-    def total(order: int, of: NDArray[np.int64]) -> int:
-        return int((codewords(order, 0, of)[1] * counts).sum())
+    def total(lengths: Ints) -> int:
+        return int((lengths * counts).sum())
 
+    eg = [total(exp_golomb_lengths(order, symbols)) for order in ORDERS]
     weights = int(counts.sum())
     return Rates(
         weights=weights,
@@ -106,8 +143,10 @@ def measure(levels: Levels, record: bytes = b"") -> Rates:
         fixed=weights * (len(values) - 1).bit_length(),
         entropy=weights * entropy(counts),
         huffman=int((huffman_lengths(counts) * counts).sum()),
-        eg=tuple(total(order, symbols) for order in PAPER_ORDERS),
-        eg_rank=tuple(total(order, ranks) for order in PAPER_ORDERS),
+        eg=tuple(eg[order] for order in PAPER_ORDERS),
+        eg_rank=tuple(total(exp_golomb_lengths(order, ranks)) for order in PAPER_ORDERS),
+        best_eg=min(eg),
+        best_rice=min(total(rice_lengths(order, symbols)) for order in ORDERS),
         stream=8 * len(record),
     )
 
@@ -122,5 +161,7 @@ def total(rates: list[Rates]) -> Rates:
         huffman=sum(r.huffman for r in rates),
         eg=tuple(map(sum, zip(*(r.eg for r in rates), strict=True))),
         eg_rank=tuple(map(sum, zip(*(r.eg_rank for r in rates), strict=True))),
+        best_eg=sum(r.best_eg for r in rates),
+        best_rice=sum(r.best_rice for r in rates),
         stream=sum(r.stream for r in rates),
     )

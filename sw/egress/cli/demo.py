@@ -24,7 +24,7 @@ from egress.cli.common import (
     table,
 )
 from egress.cli.hardware import print_resources, print_simulation
-from egress.cli.inspect import print_rates
+from egress.cli.rates import print_rates
 from egress.files import replacing
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""inspect, rates, codewords."""
+"""inspect, codewords."""
 
 import argparse
 from collections import Counter
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from egress.checkpoint import ContainerError, open_checkpoint
 from egress.cli.common import (
     Commands,
     InputError,
@@ -19,10 +18,8 @@ from egress.cli.common import (
     show_step,
     table,
 )
-from egress.cli.compress import add_coding, coding_options
 from egress.code import ExpGolomb
-from egress.compress import CompressOptions, encode_tensor, is_compressible
-from egress.container import STAMP_KEY, Container, open_container
+from egress.container import Container, open_container
 from egress.measure import Rates, measure, total
 from egress.record import find_segments
 
@@ -43,20 +40,6 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("input", type=Path, metavar="FILE", help="compressed file")
     add_json(parser)
     parser.set_defaults(run=_inspect)
-
-    parser = add_command(
-        commands,
-        "rates",
-        "compare codes on a checkpoint or a compressed file",
-        "Bits per weight of the quantized tensors in each code: fixed length, order-0 entropy,\n"
-        "Huffman, exp-Golomb of order 0 to 5 over the signed map and over the paper's map by\n"
-        "frequency rank, and the stream with all its overhead. Tables are not counted.",
-        ["egress rates model.safetensors --step 2^-8", "egress rates model.egress.safetensors"],
-    )
-    parser.add_argument("input", type=Path, metavar="FILE", help="checkpoint or compressed file")
-    add_coding(parser)
-    add_json(parser)
-    parser.set_defaults(run=_rates)
 
     parser = add_command(
         commands,
@@ -153,55 +136,6 @@ def _inspect(options: argparse.Namespace) -> int:
         table([*columns, "entropy", "bits/weight"], rows, total=True)
     print(f"{len(unchanged)} tensors stored unchanged")
     return 0
-
-
-def _rates(options: argparse.Namespace) -> int:
-    rows: list[tuple[str, Rates]] = []
-    with open_checkpoint(options.input) as checkpoint, progress_bar("measuring") as bar:
-        container = Container(checkpoint) if STAMP_KEY in checkpoint.metadata else None
-        coding = coding_options(options)
-        for done, name in enumerate(checkpoint.names):
-            bar(done, len(checkpoint.names), name)
-            if container is not None:
-                if name in container.compressed:
-                    rows.append((name, _describe(container, name)[1]))
-            elif is_compressible(checkpoint.info(name)):
-                rows.append((name, _rates_of(name, checkpoint.tensor(name), coding)))
-    if not rows:
-        raise InputError(f"{options.input}: no float matrices")
-    rows.append(("total", total([rates for _, rates in rows])))
-    if options.json:
-        print_json(
-            [
-                {"tensor": name, "weights": r.weights, "zero_share": r.zero_share, **r.per_weight()}
-                for name, r in rows
-            ]
-        )
-        return 0
-    print_rates(rows)
-    return 0
-
-
-def _rates_of(name: str, array: np.ndarray, coding: CompressOptions) -> Rates:
-    try:
-        levels, _, record = encode_tensor(array, coding)
-    except ValueError as error:
-        raise ContainerError(f"tensor {name!r}: {error}") from None
-    return measure(levels, record)
-
-
-def print_rates(rows: list[tuple[str, Rates]]) -> None:
-    """Print bits per weight by code, a row for each tensor, the last one the total."""
-    names = list(rows[0][1].per_weight())
-    table(
-        ["bits/weight", "weights", "zeros", *(name.replace("_", " ") for name in names)],
-        [
-            [name, f"{r.weights:,}", f"{r.zero_share:.1%}"]
-            + [f"{value:.3f}" for value in r.per_weight().values()]
-            for name, r in rows
-        ],
-        total=True,
-    )
 
 
 def _codewords(options: argparse.Namespace) -> int:
