@@ -219,6 +219,51 @@ class Segment:
     words: int
 
 
+def read_segment(
+    header: Header, record: bytes | memoryview, number: int, weights: int, at: int
+) -> Segment:
+    """Read the header of segment ``number`` at byte ``at`` of ``record``, and check its CRC.
+
+    Raises
+    ------
+    BitstreamError
+        With reasons 6, 7 or 11.
+    """
+    end = HEADER_BYTES + 4 * header.words
+    if end - at < 4 * MIN_SEGMENT_WORDS:
+        raise BitstreamError(
+            Reason.BAD_LENGTH, "the record's words end early", bit_offset=8 * at, segment=number
+        )
+    upper = record[at] << 8 | record[at + 1]
+    index, words = upper >> 14, upper & 0xFFF
+    if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
+        raise BitstreamError(
+            Reason.BAD_SEGMENT_HEADER,
+            f"setting {index} of {len(header.settings)}, {words} words of at most "
+            f"{header.buffer_words}, reserved bits {upper >> 12 & 3}",
+            bit_offset=8 * at,
+            segment=number,
+        )
+    start = at + 4
+    if start + 4 * words > end:
+        raise BitstreamError(
+            Reason.BAD_LENGTH,
+            f"the segment needs {words} words, the record has {(end - start) // 4} left",
+            bit_offset=8 * at,
+            segment=number,
+        )
+    crc = crc16(bytes(record[at : at + 2]) + struct.pack(">H", number & 0xFFFF))
+    crc = crc16(bytes(record[start : start + 4 * words]), crc)
+    if crc != record[at + 2] << 8 | record[at + 3]:
+        raise BitstreamError(
+            Reason.BAD_SEGMENT_CRC,
+            f"the segment's {words} words are damaged",
+            bit_offset=8 * at,
+            segment=number,
+        )
+    return Segment(number, header.settings[index], weights, start, words)
+
+
 def find_segments(header: Header, record: bytes | memoryview) -> list[Segment]:
     """Walk the segment headers of ``record``, checking all of framing and every CRC.
 
@@ -227,51 +272,44 @@ def find_segments(header: Header, record: bytes | memoryview) -> list[Segment]:
     BitstreamError
         With reasons 6, 7, 11 or 12.
     """
+    check_whole(header, len(record))
     at = HEADER_BYTES
-    end = HEADER_BYTES + 4 * header.words
-    if len(record) < end:
-        raise BitstreamError(
-            Reason.TRUNCATED,
-            f"the record has {end} bytes, {len(record)} are there",
-            bit_offset=8 * len(record),
-        )
     segments = []
     for number, weights in enumerate(header.segment_lengths().tolist()):
-        if end - at < 4 * MIN_SEGMENT_WORDS:
-            raise BitstreamError(
-                Reason.BAD_LENGTH, "the record's words end early", bit_offset=8 * at, segment=number
-            )
-        upper = record[at] << 8 | record[at + 1]
-        index, words = upper >> 14, upper & 0xFFF
-        if upper >> 12 & 3 or index >= len(header.settings) or not 0 < words <= header.buffer_words:
-            raise BitstreamError(
-                Reason.BAD_SEGMENT_HEADER,
-                f"setting {index} of {len(header.settings)}, {words} words of at most "
-                f"{header.buffer_words}, reserved bits {upper >> 12 & 3}",
-                bit_offset=8 * at,
-                segment=number,
-            )
-        start = at + 4
-        if start + 4 * words > end:
-            raise BitstreamError(
-                Reason.BAD_LENGTH,
-                f"the segment needs {words} words, the record has {(end - start) // 4} left",
-                bit_offset=8 * at,
-                segment=number,
-            )
-        crc = crc16(bytes(record[at : at + 2]) + struct.pack(">H", number & 0xFFFF))
-        crc = crc16(bytes(record[start : start + 4 * words]), crc)
-        if crc != record[at + 2] << 8 | record[at + 3]:
-            raise BitstreamError(
-                Reason.BAD_SEGMENT_CRC,
-                f"the segment's {words} words are damaged",
-                bit_offset=8 * at,
-                segment=number,
-            )
-        segments.append(Segment(number, header.settings[index], weights, start, words))
-        at = start + 4 * words
+        segment = read_segment(header, record, number, weights, at)
+        segments.append(segment)
+        at = segment.start + 4 * segment.words
+    check_end(header, at)
+    return segments
+
+
+def check_whole(header: Header, size: int) -> None:
+    """Check that ``size`` bytes hold the whole record.
+
+    Raises
+    ------
+    BitstreamError
+        With reason 12.
+    """
+    end = HEADER_BYTES + 4 * header.words
+    if size < end:
+        raise BitstreamError(
+            Reason.TRUNCATED,
+            f"the record has {end} bytes, {size} are there",
+            bit_offset=8 * size,
+        )
+
+
+def check_end(header: Header, at: int) -> None:
+    """Check that the last segment ends, at byte ``at``, where the record does.
+
+    Raises
+    ------
+    BitstreamError
+        With reason 11.
+    """
+    end = HEADER_BYTES + 4 * header.words
     if at != end:
         raise BitstreamError(
             Reason.BAD_LENGTH, f"{(end - at) // 4} words follow the last segment", bit_offset=8 * at
         )
-    return segments
