@@ -1,6 +1,15 @@
 """Records: levels to bytes and back, under one name."""
 
-from egress.decode import Record, decode, decode_stream
+from egress.decode import Record, Segments, decode, decode_range, decode_stream, decode_weights
 from egress.encode import MAX_LANES, encode
 
-__all__ = ["MAX_LANES", "Record", "decode", "decode_stream", "encode"]
+__all__ = [
+    "MAX_LANES",
+    "Record",
+    "Segments",
+    "decode",
+    "decode_range",
+    "decode_stream",
+    "decode_weights",
+    "encode",
+]

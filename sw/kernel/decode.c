@@ -1,0 +1,261 @@
+/* Segments to levels: plain C, and what every kernel shares.
+
+   A lane has one segment under way. The quick loops (rounds.h) take it as far as whole windows and
+   whole stores go; lane_finish does the rest, with every bound checked at every codeword. Nothing
+   is read beyond the record or written beyond the segment's own levels. A codeword may be read
+   from bits behind its payload: a segment that ends beyond its payload is refused afterwards. */
+#include <stdlib.h>
+
+#include "kernel.h"
+
+/* 64 bits from any position, zeros behind the record; 57 of them hold. */
+static uint64_t window_at(const Job *job, uint64_t at) {
+    size_t byte = (size_t)(at >> 3);
+    uint8_t last[8] = {0};
+    if (byte + 8 <= job->size) return load_be64(job->record + byte) << (at & 7);
+    if (byte < job->size) memcpy(last, job->record + byte, job->size - byte);
+    return load_be64(last) << (at & 7);
+}
+
+static void put(Lane *lane, int level_bits, int32_t level) {
+    if (level_bits == 8) {
+        *(int8_t *)lane->out = (int8_t)level;
+        lane->out += 1;
+    } else {
+        int16_t wide = (int16_t)level;
+        memcpy(lane->out, &wide, 2);
+        lane->out += 2;
+    }
+}
+
+/* One run and what follows it, by FORMAT.md, 5.3 and 5.4; 0 and a mark if it is not allowed. */
+static int event(const Setting *setting, const Job *job, Lane *lane) {
+    int length, big = 1, bytes = setting->level_bits / 8;
+    uint64_t left = (uint64_t)(lane->out_end - lane->out) / (unsigned)bytes;
+    uint64_t window = window_at(job, lane->at);
+    uint32_t symbol = symbol_at(&setting->first, window, &length), run;
+    lane->bad = 1;
+    if (symbol > setting->max_symbol) return 0;
+    run = setting->mode == JOINT ? unslot(setting, symbol, &big) : symbol;
+    if (run > left || run > RUN_LIMIT) return 0;
+    window <<= length;
+    lane->out += run * (unsigned)bytes; /* zeros already */
+    if (run == RUN_LIMIT || run == left) {
+        if (window >> 63 || (setting->mode == JOINT && big)) return 0;
+        lane->at += (uint64_t)length + 1;
+    } else if (!big) {
+        put(lane, setting->level_bits, window >> 63 ? -1 : 1);
+        lane->at += (uint64_t)length + 1;
+    } else {
+        lane->at += (uint64_t)length;
+        symbol = symbol_at(&setting->magnitude, window_at(job, lane->at), &length);
+        if (symbol > setting->max_magnitude) return 0;
+        put(lane, setting->level_bits,
+            level_of_symbol(symbol + (setting->mode == JOINT ? 3 : 1)));
+        lane->at += (uint64_t)length;
+    }
+    lane->bad = 0;
+    return 1;
+}
+
+static int symbol_step(const Setting *setting, const Job *job, Lane *lane) {
+    int length = setting->width;
+    uint64_t window = window_at(job, lane->at);
+    uint32_t symbol = setting->mode == RAW ? (uint32_t)(window >> (64 - length))
+                                           : symbol_at(&setting->first, window, &length);
+    if (symbol > setting->max_symbol) {
+        lane->bad = 1;
+        return 0;
+    }
+    put(lane, setting->level_bits, level_of_symbol(symbol));
+    lane->at += (uint64_t)length;
+    return 1;
+}
+
+/* Number of levels of a segment, the weight that its first one is. */
+static uint32_t segment_weights(const Job *job, uint64_t number, uint64_t *first) {
+    uint64_t group = number / job->interleave, lane = number % job->interleave;
+    uint64_t base = group * job->interleave * job->segment_weights;
+    uint64_t here = job->weights - base, whole = (uint64_t)job->interleave * job->segment_weights;
+    *first = base + lane;
+    if (here >= whole) return job->segment_weights;
+    return (uint32_t)((here - lane + job->interleave - 1) / job->interleave);
+}
+
+static size_t element_bytes(const Job *job) {
+    return job->kind == AS_FLOAT32 ? 4 : job->kind == AS_BFLOAT16 ? 2 : (size_t)job->level_bits / 8;
+}
+
+int lane_next(Queue *queue, Lane *lane) {
+    const Job *job = queue->job;
+    for (;;) {
+        uint64_t number = queue->next, begin, end, first;
+        const uint8_t *head;
+        uint32_t weights;
+        if (number >= job->last) return 0;
+        queue->next++;
+        begin = job->start[number - job->first];
+        head = job->record + begin;
+        if (head[0] >> 6 != queue->index) continue;
+        end = job->start[number - job->first + 1];
+        if (job->check && !crc_holds(head, (uint32_t)((end - begin) / 4 - 1), number)) {
+            if (number < queue->bad) queue->bad = number;
+            continue;
+        }
+        weights = segment_weights(job, number, &first);
+        lane->number = number;
+        lane->bad = 0;
+        lane->at = 8 * (begin + 4);
+        lane->end = 8 * end;
+        /* A round goes on by less than 64 bits before its last window is read. */
+        lane->safe = job->size < 16 ? 0 : 8 * ((uint64_t)job->size - 16);
+        if (lane->safe > lane->end) lane->safe = lane->end;
+        lane->begin = lane->scratch
+                          ? lane->scratch
+                          : (uint8_t *)job->out + (first - job->origin) * element_bytes(job);
+        lane->out = lane->begin;
+        lane->out_end = lane->begin + (size_t)weights * (size_t)(job->level_bits / 8);
+        if (queue->setting->mode == ZERO_RUN || queue->setting->mode == JOINT)
+            memset(lane->begin, 0, (size_t)(lane->out_end - lane->begin));
+        return 1;
+    }
+}
+
+/* Exact product, rounded to nearest even: the step is such that it is normal or 0. */
+INLINE uint16_t bfloat16_of(float product) {
+    uint32_t bits;
+    memcpy(&bits, &product, 4);
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+#define HAND_ON(LEVEL, OUT, CONVERT)                                                     \
+    do {                                                                                 \
+        const LEVEL *in = (const LEVEL *)lane->begin;                                    \
+        OUT *out = (OUT *)job->out + (first - job->origin);                              \
+        size_t n = (size_t)(lane->out_end - lane->begin) / sizeof(LEVEL);                \
+        size_t G = job->interleave;                                                      \
+        if (G == 1)                                                                      \
+            for (size_t i = 0; i < n; i++) out[i] = CONVERT(in[i]);                      \
+        else                                                                             \
+            for (size_t i = 0; i < n; i++) out[i * G] = CONVERT(in[i]);                  \
+    } while (0)
+#define SAME(x) (x)
+#define TO_FLOAT32(x) ((float)(x)*step)
+#define TO_BFLOAT16(x) bfloat16_of((float)(x)*step)
+
+static void hand_on(const Job *job, const Lane *lane) {
+    uint64_t first;
+    float step = job->step;
+    segment_weights(job, lane->number, &first);
+    if (job->level_bits == 8) {
+        if (job->kind == AS_LEVELS) HAND_ON(int8_t, int8_t, SAME);
+        if (job->kind == AS_FLOAT32) HAND_ON(int8_t, float, TO_FLOAT32);
+        if (job->kind == AS_BFLOAT16) HAND_ON(int8_t, uint16_t, TO_BFLOAT16);
+    } else {
+        if (job->kind == AS_LEVELS) HAND_ON(int16_t, int16_t, SAME);
+        if (job->kind == AS_FLOAT32) HAND_ON(int16_t, float, TO_FLOAT32);
+        if (job->kind == AS_BFLOAT16) HAND_ON(int16_t, uint16_t, TO_BFLOAT16);
+    }
+}
+
+void lane_finish(Queue *queue, Lane *lane) {
+    const Setting *setting = queue->setting;
+    const Job *job = queue->job;
+    int runs = setting->mode == ZERO_RUN || setting->mode == JOINT;
+    while (!lane->bad && lane->out < lane->out_end && lane->at <= lane->end)
+        if (!(runs ? event(setting, job, lane) : symbol_step(setting, job, lane))) break;
+    if (lane->bad || lane->out < lane->out_end || lane->at > lane->end ||
+        lane->end - lane->at >= 32 ||
+        (lane->at < lane->end && window_at(job, lane->at) >> (64 - (lane->end - lane->at)))) {
+        if (lane->number < queue->bad) queue->bad = lane->number;
+        return;
+    }
+    if (lane->scratch) hand_on(job, lane);
+}
+
+/* An event that no look-up holds, or too near to the segment's end for a whole store. */
+static NOINLINE int lane_event(const Setting *setting, const Job *job, Lane *lane) {
+    return lane->out < lane->out_end && lane->at <= lane->safe && event(setting, job, lane);
+}
+
+#define TARGET
+#define LEVEL int8_t
+#define NAME(x) x##_8
+#include "rounds.h"
+#undef LEVEL
+#undef NAME
+#define LEVEL int16_t
+#define NAME(x) x##_16
+#include "rounds.h"
+#undef LEVEL
+#undef NAME
+#undef TARGET
+
+/* From so many bits a weight on, counting zeros beats looking up, which then gives one codeword
+   or less a time. */
+static int is_rate_high(const Job *job, uint32_t index) {
+    uint64_t bytes = 0, weights = 0, first;
+    for (uint64_t s = job->first; s < job->last; s++) {
+        const uint64_t *start = job->start + (s - job->first);
+        if (job->record[start[0]] >> 6 != index) continue;
+        bytes += start[1] - start[0];
+        weights += segment_weights(job, s, &first);
+    }
+    return 8 * bytes > weights * 9 / 2;
+}
+
+static int is_sound(const Job *job) {
+    uint64_t first, weights, groups;
+    if (job->first >= job->last || !job->interleave || !job->segment_weights) return 0;
+    if (job->settings_count < 1 || job->settings_count > MAX_SETTINGS) return 0;
+    for (int i = 0; i < job->settings_count; i++)
+        if (job->settings[i]->level_bits != job->level_bits) return 0;
+    /* The segments' weights are among those of `out`: the first and the last group tell. */
+    groups = (job->last - 1) / job->interleave;
+    if (groups > UINT32_MAX || job->last - 1 > UINT32_MAX || job->weights > UINT32_MAX) return 0;
+    if (groups * job->interleave * job->segment_weights +
+            (job->last - 1) % job->interleave >= job->weights)
+        return 0;
+    segment_weights(job, job->first / job->interleave * job->interleave, &first);
+    if (first < job->origin) return 0;
+    weights = (groups + 1) * job->interleave * job->segment_weights;
+    if (job->interleave == 1) {
+        uint32_t here = segment_weights(job, job->last - 1, &first);
+        weights = first + here;
+    }
+    if (weights > job->weights) weights = job->weights;
+    if (weights - job->origin > job->room) return 0;
+    for (uint64_t s = 0; s < job->last - job->first; s++) {
+        uint64_t a = job->start[s], b = job->start[s + 1];
+        if (a > job->size || b > job->size || b < a + 8 || (b - a) & 3 || b - a > 4 * 4096)
+            return 0;
+    }
+    return 1;
+}
+
+int64_t decode_job(const Job *job) {
+    Lane lanes[MAX_LANES];
+    Queue queue = {job, NULL, 0, 0, UINT64_MAX};
+    uint8_t *scratch = NULL;
+    int many = job->kernel == AVX512 ? 16 : 4;
+    size_t bytes = ((size_t)job->segment_weights * (size_t)(job->level_bits / 8) + 127) & ~(size_t)63;
+    if (!is_sound(job)) return BAD_CALL;
+    memset(lanes, 0, sizeof lanes);
+    if (job->kind != AS_LEVELS || job->interleave > 1) {
+        if (bytes > job->weights * 2 + 128) bytes = (size_t)job->weights * 2 + 128;
+        scratch = malloc(bytes * (size_t)many);
+        if (!scratch) return NO_MEMORY;
+        for (int l = 0; l < many; l++) lanes[l].scratch = scratch + bytes * (size_t)l;
+    }
+    for (queue.index = 0; queue.index < (uint32_t)job->settings_count; queue.index++) {
+        int rate_high = is_rate_high(job, queue.index);
+        queue.setting = job->settings[queue.index];
+        queue.next = job->first;
+        if (job->level_bits == 8)
+            decode_8(&queue, lanes, 4, rate_high);
+        else
+            decode_16(&queue, lanes, 4, rate_high);
+    }
+    free(scratch);
+    return queue.bad == UINT64_MAX ? DECODED : (int64_t)queue.bad;
+}

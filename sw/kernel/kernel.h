@@ -1,0 +1,218 @@
+/* What the parts of the compiled kernel share. Words in capitals are those of FORMAT.md. */
+#ifndef EGRESS_KERNEL_H
+#define EGRESS_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define EGRESS_X86 1
+#else
+#define EGRESS_X86 0
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define LIKELY(x) (x)
+#define UNLIKELY(x) (x)
+#define INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
+#define PREFETCH(p) ((void)0)
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#include <stdlib.h>
+/* Place of the highest one of x, which is not 0. */
+INLINE int top_bit(uint64_t x) {
+    unsigned long at;
+    _BitScanReverse64(&at, x);
+    return (int)at;
+}
+#define SWAP32(x) _byteswap_ulong(x)
+#define SWAP64(x) _byteswap_uint64(x)
+#define LITTLE_ENDIAN_HOST 1
+#else
+INLINE int top_bit(uint64_t x) { return 63 ^ __builtin_clzll(x); }
+#define SWAP32(x) __builtin_bswap32(x)
+#define SWAP64(x) __builtin_bswap64(x)
+#define LITTLE_ENDIAN_HOST (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+#endif
+
+INLINE uint32_t load_be32(const uint8_t *p) {
+    uint32_t x;
+    memcpy(&x, p, 4);
+    return LITTLE_ENDIAN_HOST ? SWAP32(x) : x;
+}
+
+INLINE uint64_t load_be64(const uint8_t *p) {
+    uint64_t x;
+    memcpy(&x, p, 8);
+    return LITTLE_ENDIAN_HOST ? SWAP64(x) : x;
+}
+
+enum { MAX_SETTINGS = 4, RUN_LIMIT = 4096 };
+enum { PLAIN = 0, ZERO_RUN = 1, JOINT = 2, RAW = 3 };
+
+/* Which code decodes; the numbers are those of egress.kernels. */
+enum { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
+
+#if EGRESS_X86
+/* ---- cpu.c ---- */
+int has_avx2(void);
+int has_avx512(void);
+#endif
+
+/* ---- crc.c ---- */
+
+/* Fill the tables; called once, before anything else. */
+void crc_setup(void);
+/* CRC-16/IBM-3740 of n bytes, going on from value. */
+uint16_t crc16(const uint8_t *p, size_t n, uint16_t value);
+/* Whether the segment of this number, at p, of so many payload words, has the CRC it says. */
+int crc_holds(const uint8_t *p, uint32_t words, uint64_t number);
+
+/* ---- walk.c ---- */
+
+/* Find the segments of a record of `size` bytes, the first at byte `at`: fill `start` (segments + 1 entries) with the byte
+   of each header and the record's end, checking all of framing, and the CRCs too if `check`.
+   Returns the number of the first segment that must be refused, `segments` if words follow the
+   last, or DECODED. */
+int64_t walk(const uint8_t *record, size_t size, uint64_t at, uint64_t segments, uint32_t buffer_words,
+             uint32_t settings, int check, uint64_t *start);
+
+/* ---- tables.c ---- */
+
+enum { LOOK_BITS = 12, LOOK_SIZE = 1 << LOOK_BITS };
+
+/* One code, by the place of the first one in a window of 64 bits (63 less its leading zeros) and the
+   bit after it, which a half class's length depends on: index = 2 * place + bit. */
+typedef struct {
+    uint8_t length[128]; /* bits of the codeword */
+    int32_t add[128];    /* symbol = the first one and what follows it in the codeword + add */
+    int longest;         /* no length is above it; what is not a codeword gets it, and an add that
+                            puts it above any largest symbol */
+    int half;            /* whether the bit makes a difference */
+} Code;
+
+/* A setting, ready to decode. Never changed once made. */
+typedef struct {
+    uint32_t word; /* as the record holds it */
+    int mode, level_bits;
+    uint32_t max_symbol, max_magnitude;
+    uint32_t threshold, shape; /* t and the stride's shape */
+    int width;                 /* raw */
+    Code first, magnitude;
+    int16_t level_of[256]; /* level of a symbol below 256 */
+    /* By the next LOOK_BITS bits: whole codewords (plain), whole events (run modes: a run with
+       what follows it). `levels` is what to store: 8 int8 or 4 int16, zeros at the end.
+       `steps`: [7:0] bits taken, [19:8] zeros to leave out before the store, [31:20] levels to
+       go on by from there. 0: the first codeword is longer than the look-up, or not allowed. */
+    uint64_t levels[LOOK_SIZE];
+    uint32_t steps[LOOK_SIZE];
+} Setting;
+
+void setting_build(Setting *setting, uint32_t word, int level_bits);
+
+/* Index of the codeword at the top of a window. */
+INLINE int code_index(uint64_t window) {
+    int place = top_bit(window | 1);
+    return 2 * place + (int)(window << 1 >> place & 1);
+}
+
+/* Symbol at the top of a window, and its length; above any max_symbol: none. */
+INLINE uint32_t symbol_at(const Code *code, uint64_t window, int *length) {
+    int index = code_index(window);
+    *length = code->length[index];
+    return (uint32_t)(window >> (64 - *length)) + (uint32_t)code->add[index];
+}
+
+/* Run and `big` of a slot. */
+INLINE uint32_t unslot(const Setting *setting, uint32_t slot, int *big) {
+    uint32_t t = setting->threshold, y, s;
+    *big = 0;
+    if (slot < t || setting->shape == 3) return slot;
+    y = slot - t;
+    s = 2u << setting->shape;
+    if ((y & (s - 1)) == s - 1) {
+        *big = 1;
+        return y >> (setting->shape + 1);
+    }
+    return t + y - (y >> (setting->shape + 1));
+}
+
+INLINE int32_t level_of_symbol(uint32_t symbol) {
+    int32_t half = (int32_t)((symbol + 1) >> 1);
+    return symbol & 1 ? half : -half;
+}
+
+/* ---- decode.c ---- */
+
+/* What becomes of levels. */
+enum { AS_LEVELS = 0, AS_FLOAT32 = 1, AS_BFLOAT16 = 2 };
+
+/* One call: decode the segments first..last-1 of a record. */
+typedef struct {
+    const uint8_t *record;
+    size_t size;           /* bytes of it that may be read */
+    const uint64_t *start; /* byte of the header of each, and of the end of the last */
+    uint64_t first, last;
+    const Setting *settings[MAX_SETTINGS];
+    int settings_count;
+    int level_bits;
+    uint64_t weights;
+    uint32_t segment_weights; /* W */
+    uint32_t interleave;      /* G */
+    void *out;
+    uint64_t origin; /* weight that out[0] is */
+    uint64_t room;   /* elements of out */
+    int kind;
+    float step;
+    int check; /* whether to check each segment's CRC */
+    int kernel;
+} Job;
+
+enum { DECODED = -1, NO_MEMORY = -2, BAD_CALL = -3 };
+/* First segment that must be refused, or DECODED, or why nothing was done. */
+int64_t decode_job(const Job *job);
+
+/* A segment under way. Positions are bits from the record's first. */
+typedef struct {
+    uint64_t at;         /* next bit */
+    uint64_t end;        /* end of the payload */
+    uint64_t safe;       /* two windows can be read from any position up to here */
+    uint8_t *out;        /* where the next level goes */
+    uint8_t *out_end;    /* end of the segment's levels */
+    uint64_t number;     /* of the segment */
+    uint64_t bad;        /* not 0: must be refused */
+    uint8_t *begin;      /* first level */
+    uint8_t *scratch;    /* own space for a segment, or NULL */
+} Lane;
+
+/* Segments of one setting, dealt to lanes in order. */
+typedef struct {
+    const Job *job;
+    const Setting *setting;
+    uint32_t index;   /* of the setting in the record */
+    uint64_t next;    /* segment to look at next */
+    uint64_t bad;     /* lowest number that must be refused, or UINT64_MAX */
+} Queue;
+
+/* Next segment of the queue into the lane; 0 if there is none. */
+int lane_next(Queue *queue, Lane *lane);
+/* Decode what is left of the lane's segment, check its end, hand on its levels. */
+void lane_finish(Queue *queue, Lane *lane);
+
+#if EGRESS_X86
+void decode_avx2(Queue *queue, Lane *lanes, int rate_high);
+void decode_avx512(Queue *queue, Lane *lanes);
+#endif
+enum { MAX_LANES = 16 };
+
+#endif
