@@ -33,7 +33,7 @@ check: $(STAMP)
 	$(BIN)/python -m egress.golden --check
 
 bench: $(STAMP)
-	$(BIN)/egress bench codec
+	$(BIN)/egress bench codec --quick
 	$(BIN)/egress bench hardware --short
 
 # Two environments, because nncodec needs an older numpy; of its requirements only that one is used.

@@ -16,7 +16,6 @@ from egress.rates import (
     FileRates,
     Row,
     from_json,
-    markdown,
     replace_table,
     to_json,
 )

@@ -1,18 +1,25 @@
 """bench."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from egress.cli.common import (
     Commands,
     add_command,
-    add_json,
+    need,
     positive,
-    print_json,
     progress_bar,
     table,
 )
 from egress.cli.hardware import print_resources, synthesize
+from egress.cli.rates import add_json_file, add_peer_python, put_json, write_text
+from egress.peers import HOW, Peers
+from egress.tensors import find_files
+
+if TYPE_CHECKING:
+    from egress.bench.codec import CodecResult, Speed
 
 CORES = (
     ("ulx3s-85f", 1),
@@ -33,13 +40,30 @@ def add_commands(commands: Commands) -> None:
         "measure speed and size",
         "codec: bits a weight and weights a second of the software codec, beside peers in the\n"
         "same run, medians over interleaved rounds. hardware: size and clock of the core by lanes.",
-        ["egress bench codec", "egress bench hardware --short"],
+        [
+            "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
+            "egress bench codec --quick",
+            "egress bench hardware --short",
+        ],
     )
     parser.add_argument("what", choices=("codec", "hardware"))
-    parser.add_argument("--weights", type=positive, default=1_000_000, help="of each data set")
-    parser.add_argument("--rounds", type=positive, default=5, help="of the codec (default 5)")
-    parser.add_argument("--short", action="store_true", help="fewer cores, one seed")
-    add_json(parser)
+    parser.add_argument(
+        "--quick", "--short", action="store_true", help="fewer data sets, rounds, cores, seeds"
+    )
+    group = parser.add_argument_group("codec")
+    group.add_argument("--weights", type=positive, help="of each data set (default 4 Mi)")
+    group.add_argument("--rounds", type=positive, help="each measures every codec (default 9)")
+    group.add_argument(
+        "--levels",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="also the largest matrix of each of these files of levels",
+    )
+    group.add_argument("--plot", type=Path, metavar="SVG", help="draw decode speed against bits")
+    add_peer_python(group)
+    add_json_file(parser)
     parser.set_defaults(run=_bench)
 
 
@@ -48,38 +72,80 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _codec(options: argparse.Namespace) -> int:
-    from egress.bench import bench_codec
+    from egress.bench.codec import QUICK, CodecPlan, bench_codec
 
-    with progress_bar("measuring") as bar:
-        rows = bench_codec(options.weights, options.rounds, bar)
-    if options.json:
-        print_json([asdict(row) for row in rows])
+    if options.plot:
+        need("matplotlib", extra="report")
+    plan = QUICK if options.quick else CodecPlan()
+    changes = {"weights": options.weights, "rounds": options.rounds}
+    changes = {name: value for name, value in changes.items() if value}
+    plan = replace(plan, **changes, files=tuple(find_files(options.levels)))
+    with Peers(options.peer_python) as peers, progress_bar("measuring") as bar:
+        result = bench_codec(plan, peers, bar)
+    if options.plot:
+        from egress.bench.plot import decode_picture
+
+        write_text(options.plot, decode_picture(result.rows))
+    if put_json(options.json, result.to_dict()):
         return 0
-    table(
-        ["data", "codec", "bits/weight", "encode Mweights/s", "decode Mweights/s"],
-        [
-            [
-                row.data,
-                row.codec,
-                f"{row.bits_per_weight:.3f}",
-                f"{row.encode_rate:.1f}",
-                f"{row.decode_rate:.1f}",
-            ]
-            for row in rows
-        ],
-    )
+    print_codec(result)
     return 0
+
+
+def print_codec(result: "CodecResult") -> None:
+    """Print the rows, million weights a second as median and quartiles."""
+    for data in dict.fromkeys(row.data for row in result.rows):
+        rows = [row for row in result.rows if row.data == data]
+        table(
+            [
+                data,
+                "weights",
+                "bits/weight",
+                "encode",
+                "quartiles",
+                "decode",
+                "quartiles",
+                "of copy",
+            ],
+            [
+                [
+                    row.codec,
+                    f"{row.weights:,}",
+                    f"{row.bits_per_weight:.3f}",
+                    *_speed(row.encode),
+                    *_speed(row.decode),
+                    f"{row.copy_share:.1%}",
+                ]
+                for row in rows
+            ],
+        )
+        modes = {
+            row.detail for row in rows if row.codec.startswith("egress") and ", auto" in row.codec
+        }
+        print(f"segments of auto: {'; '.join(sorted(modes))}")
+        print()
+    print("encode, decode: million weights a second; one thread by CPU time, several by wall time")
+    print(", ".join(f"{name}: {value}" for name, value in result.machine.items()))
+    for what, why in result.failed.items():
+        print(f"left out: {what}: {why}")
+    if result.missing:
+        print(f"not installed: {', '.join(result.missing)}; {HOW}")
+
+
+def _speed(speed: "Speed | None") -> list[str]:
+    if speed is None:
+        return ["-", "-"]
+    digits = 0 if speed.median >= 100 else 1
+    return [f"{speed.median:,.{digits}f}", f"{speed.low:,.{digits}f}..{speed.high:,.{digits}f}"]
 
 
 def _hardware(options: argparse.Namespace) -> int:
     results = []
     with progress_bar("placing and routing") as bar:
-        cores = CORES_SHORT if options.short else CORES
+        cores = CORES_SHORT if options.quick else CORES
         for done, (board, lanes) in enumerate(cores):
             bar(done, len(cores), f"{board}, {lanes} lanes")
-            results.append(synthesize(board, lanes=lanes, seeds=1 if options.short else 3))
-    if options.json:
-        print_json([result.to_dict() for result in results])
-    else:
+            results.append(synthesize(board, lanes=lanes, seeds=1 if options.quick else 3))
+    if not put_json(options.json, [result.to_dict() for result in results]):
         print_resources(results)
     return 0

@@ -1,9 +1,11 @@
 """rates."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 from egress.cli.common import Commands, InputError, add_command, progress_bar, table
 from egress.cli.compress import add_coding, coding_options
@@ -73,7 +75,13 @@ def add_commands(commands: Commands) -> None:
     parser.set_defaults(run=_rates)
 
 
-def add_peer_python(parser: argparse.ArgumentParser) -> None:
+class _Arguments(Protocol):
+    """A parser or a group of its arguments."""
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action: ...
+
+
+def add_peer_python(parser: _Arguments) -> None:
     """Add ``--peer-python``."""
     parser.add_argument(
         "--peer-python",
@@ -97,6 +105,16 @@ def add_json_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def put_json(where: str | None, value: Any) -> bool:
+    """Do what ``--json`` says with a result; True if it was printed and nothing else shall be."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=1) + "\n"
+    if where == "-":
+        print(text, end="")
+    elif where:
+        write_text(Path(where), text)
+    return where == "-"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     with replacing(path) as temporary:
@@ -111,12 +129,8 @@ def _rates(options: argparse.Namespace) -> int:
     if options.docs:
         document = options.docs.read_text(encoding="utf-8")
         write_text(options.docs, replace_table(document, markdown(files), options.docs))
-    text = to_json(files, versions)
-    if options.json == "-":
-        print(text, end="")
+    if put_json(options.json, to_json(files, versions)):
         return 0
-    if options.json:
-        write_text(Path(options.json), text)
     _print_files(files)
     if not options.paper:
         _print_peers(versions)

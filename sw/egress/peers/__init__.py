@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,17 +75,26 @@ def find_interpreters(named: Sequence[str | Path] = ()) -> list[Path]:
     return found
 
 
-class _Worker:
-    """A running worker."""
+class Worker:
+    """A process that answers requests, a JSON object a line each.
 
-    def __init__(self, interpreter: Path) -> None:
-        self.interpreter = interpreter
-        # Isolated, or modules beside the worker would stand in for the standard library's.
+    Parameters
+    ----------
+    command : sequence of str or path
+    environment : mapping
+        Variables beside those of this process.
+    """
+
+    def __init__(
+        self, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = command
         self._process = subprocess.Popen(
-            [interpreter, "-I", WORKER],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
             text=True,
         )
 
@@ -108,13 +117,14 @@ class _Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise ToolError(f"{what}: {self.interpreter} ended unexpectedly")
+            raise ToolError(f"{what}: {self._command[0]} ended unexpectedly")
         answer = json.loads(line)
         if "error" in answer:
             raise ToolError(f"{what}: {answer['error']}")
         return answer
 
     def close(self) -> None:
+        """Let the worker end."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         # One that has ended cannot take what it was sent.
@@ -136,14 +146,15 @@ class Peers:
     def __init__(self, named: Sequence[str | Path] = ()) -> None:
         self.versions: dict[str, str] = {}
         self._interpreters = find_interpreters(named)
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._stack = ExitStack()
         self._serial = 0
 
     def __enter__(self) -> Self:
         with self._stack as stack:
             for interpreter in self._interpreters:
-                worker = _Worker(interpreter)
+                # Isolated, or modules beside the worker would stand in for the standard library's.
+                worker = Worker([interpreter, "-I", WORKER])
                 stack.callback(worker.close)
                 try:
                     listed = worker.ask(do="list")["codecs"]
