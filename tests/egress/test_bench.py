@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import egress
+import egress.kernels
 import egress.peers
 from egress.bench.codec import COPY, CodecPlan, CodecRow, Speed, bench_codec
 from egress.bench.data import RATES, eg0_bits, generalized_gaussian
@@ -21,6 +22,7 @@ SMALL = CodecPlan(rates=(2.64,), weights=4000, slow_weights=1000, rounds=2)
 @pytest.fixture
 def no_peers(monkeypatch):
     monkeypatch.setattr(egress.peers, "find_interpreters", lambda named: [])
+    monkeypatch.setattr(egress.kernels, "available", lambda: ("numpy",))
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -50,15 +52,17 @@ def test_every_row_states_bits_and_both_speeds_and_copying_is_the_measure_of_dec
     names = {row.codec: row for row in result.rows}
     assert len(names) == len(result.rows)
     assert names[COPY].copy_share == 1
-    assert names["egress numpy, auto"].bits_per_weight == 8 * len(egress.encode(levels)) / 4000
+    few = 8 * len(egress.encode(levels[:1000])) / 1000
+    assert names["egress numpy, auto"].bits_per_weight == few
     for code in ("auto", "eg"):
-        bits = 8 * len(egress.encode(levels, code=code)) / 4000
+        # Numpy is given as few as slow peers are.
+        bits = {8 * len(egress.encode(levels[:n], code=code)) / n for n in (1000, 4000)}
         ours = [row for row in result.rows if f", {code}" in row.codec]
-        assert {row.bits_per_weight for row in ours} == {bits}
+        assert {row.bits_per_weight for row in ours} <= bits
     assert names["zlib -6"].weights == 1000
     for row in result.rows:
         assert row.decode.low <= row.decode.median <= row.decode.high
-        assert (row.encode is None) == (row.codec == COPY)
+        assert (row.encode is None) == (row.codec == COPY or "threads" in row.codec)
         share = row.decode.median / names[COPY].decode.median
         assert row.copy_share == pytest.approx(share)
 
@@ -87,7 +91,7 @@ def test_the_command_writes_a_table_json_and_a_picture(capsys, tmp_path, monkeyp
     result = json.loads(Path("out.json").read_text())
     assert set(result) == {"rows", "machine", "missing", "failed"}
     assert {row["data"] for row in result["rows"]} == {"2.64 b", "real: large"}
-    assert {row["weights"] for row in result["rows"]} == {4000, 1200}
+    assert {row["weights"] for row in result["rows"]} == {1000, 4000, 1200}
     for row in result["rows"]:
         assert set(row) == set(CodecRow.__dataclass_fields__)
         assert set(row["decode"]) == {"median", "low", "high"}

@@ -27,7 +27,7 @@ CODES = ("auto", "eg")
 """Ways to encode: the whole family, or exp-Golomb alone."""
 
 SLOW = ("zlib -6", "zstd -19", "bitarray EG0", "mlw_codec", "DeepCABAC", "constriction ANS")
-"""Peers that are given fewer weights, or nobody would wait for them."""
+"""Peers that are given fewer weights, or nobody would wait for them; our numpy is too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class CodecRow:
     bits_per_weight : float
         All of the output's bits.
     encode, decode : Speed or None
-        None where there is nothing to encode.
+        Encoding is None for copies, and for several threads, which only decode.
     copy_share : float
         Decoded weights over bytes that numpy copies in the same time, in the same rounds.
     detail : str
@@ -235,7 +235,7 @@ def _our_codecs(stack: ExitStack) -> list[_Codec]:
                     _Codec(
                         name,
                         lambda path, ask=ask, code=code, threads=threads: ask(path, code, threads),
-                        slow=False,
+                        slow=kernel == "numpy",
                     )
                 )
     return codecs
@@ -276,13 +276,19 @@ def _rows(
                 codec.name,
                 given,
                 rounds[0]["bits"] / given,
-                None if codec.name == COPY else Speed.of(given, [a["encode"] for a in rounds]),
+                _encode_speed(codec, given, rounds),
                 decode,
                 decode.median / copy,
                 codec.detail or rounds[0].get("detail", ""),
             )
         )
     return rows
+
+
+def _encode_speed(codec: _Codec, weights: int, rounds: Sequence[dict[str, Any]]) -> Speed | None:
+    if codec.name == COPY or rounds[0]["encode"] is None:
+        return None
+    return Speed.of(weights, [answer["encode"] for answer in rounds])
 
 
 def _missing(peers: Peers) -> list[str]:
