@@ -1,4 +1,4 @@
-"""Levels to codewords and codewords to bits, in numpy, whole tensors at a time.
+"""Levels to codewords and codewords to bits, in numpy.
 
 Equal bit for bit to `egress.reference`. Levels are *dealt*: in the order of their segments
 (FORMAT.md, section 7).
@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.setting import Mode, Setting, max_level
+from egress.code import ExpGolomb
+from egress.setting import MAX_RUN, Mode, Setting
 
 Levels = NDArray[np.signedinteger]
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 
 def symbols_of(levels: Levels) -> Ints:
@@ -21,38 +23,56 @@ def symbols_of(levels: Levels) -> Ints:
     return np.where(wide > 0, 2 * wide - 1, -2 * wide)
 
 
+def levels_of(symbols: Ints) -> Ints:
+    """Inverse of `symbols_of`."""
+    half = (symbols + 1) >> 1
+    return np.where(symbols & 1, half, -half)
+
+
+def bit_lengths(numbers: NDArray[np.integer]) -> Ints:
+    """Bits of numbers within ``0..2**52``, without leading zeros; those of 0 are 0."""
+    # frexp's exponent of a whole number is its bit length.
+    return np.frexp(numbers.astype(np.float64))[1].astype(np.int64)
+
+
 def codewords(
-    order: int, head: int, symbols: Ints, first: int | None = None, swap: bool = False
+    order: int,
+    head: int,
+    symbols: Ints,
+    first: int | None = None,
+    swap: bool = False,
+    half: bool = False,
+    first_half: bool = False,
 ) -> tuple[Ints, Ints]:
     """Codewords and lengths of ``symbols``, int64, shape of ``symbols``.
 
-    A codeword is returned as a number; its leading zeros follow from its length. ``first`` is
-    the first order, by default ``order``; ``swap`` tells whether the code is swapped.
+    A codeword is returned as a number; its leading zeros follow from its length. The other
+    arguments are those of `ExpGolomb`.
     """
-    first = order if first is None else first
-    # Symbols of the classes of one size each, then those of the classes that grow.
-    rest = symbols - (1 << first)
-    grown = np.maximum(rest - (head << order), 0) + (2 << order)
-    growth = np.frexp((grown >> order).astype(np.float64))[1].astype(np.int64) - 1
-    at_head = rest < head << order
-    growth = np.where(at_head, 0, growth)
-    index = np.where(at_head, (rest >> order) + 1, head + growth)
-    bits = order + growth
+    code = ExpGolomb(order, head, first, half, first_half, swap)  # type: ignore[arg-type]
+    return code_words(code, symbols)
+
+
+def code_words(code: ExpGolomb, symbols: Ints) -> tuple[Ints, Ints]:
+    """`codewords` of ``code``."""
+    in_first, unit = code.size(0), (3 if code.half else 1) << code.order
+    # Symbols of the classes of one size, then those of the classes that grow.
+    rest = symbols - in_first
+    flat = rest < code.head * unit
+    growth = bit_lengths(np.maximum(rest // unit - code.head + 2, 1)) - 1
+    index = np.where(flat, rest // unit + 1, code.head + growth)
     # With the one in front of the suffix: FORMAT.md, section 4.
-    value = symbols - ((np.minimum(index, head) - 2) << order) - (1 << first)
-    in_first = rest < 0
-    index[in_first] = 0
-    bits[in_first] = first
-    value[in_first] = symbols[in_first] + (1 << first)
-    zeros = np.where(index < 2, 1 - index, index) if swap else index
-    return value, zeros + 1 + bits
+    value = symbols - (np.minimum(index, code.head) - 2) * unit - in_first
+    at = rest < 0
+    index[at] = 0
+    value[at] = symbols[at] + in_first
+    zeros = np.where(index < 2, 1 - index, index) if code.swap else index
+    return value, zeros + bit_lengths(value)
 
 
-def codeword_table(
-    order: int, head: int, symbols: int, first: int | None = None, swap: bool = False
-) -> tuple[Ints, Ints]:
+def codeword_table(code: ExpGolomb, symbols: int) -> tuple[Ints, Ints]:
     """Codewords and lengths of the symbols 0 to ``symbols - 1``, as `codewords`."""
-    return codewords(order, head, np.arange(symbols, dtype=np.int64), first, swap)
+    return code_words(code, np.arange(symbols, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +100,7 @@ def encode_fields(dealt: Levels, counts: Ints, setting: Setting, level_bits: int
         return Fields(symbols, np.full(len(dealt), setting.order + 1, np.int64), segment)
     if setting.mode is Mode.PLAIN:
         symbols = symbols_of(dealt)
-        table = _first_code(setting, int(symbols.max(initial=0)))
+        table = codeword_table(setting.code, int(symbols.max(initial=0)) + 1)
         return Fields(table[0][symbols], table[1][symbols], segment)
     return _encode_run_fields(find_runs(dealt, counts), setting)
 
@@ -126,8 +146,10 @@ def find_runs(dealt: Levels, counts: Ints) -> Runs:
     )
 
 
-def slots_of(run: Ints, big: NDArray[np.bool_], threshold: int, stride: int) -> Ints:
+def slots_of(run: Ints, big: NDArray[np.bool_], threshold: int, stride: int | None) -> Ints:
     """Slots of the joint mode, vectorised `Setting.slot`."""
+    if stride is None:
+        return run
     over = np.maximum(run - threshold, 0)
     small = threshold + over // (stride - 1) * stride + over % (stride - 1)
     small = np.where(run < threshold, run, small)
@@ -141,13 +163,9 @@ def run_symbols(setting: Setting, run: Ints, big: NDArray[np.bool_]) -> Ints:
     return slots_of(run, big, setting.threshold, setting.stride)
 
 
-def _first_code(setting: Setting, largest: int) -> tuple[Ints, Ints]:
-    return codeword_table(setting.order, setting.head, largest + 1, setting.first, setting.swap)
-
-
 def _encode_run_fields(runs: Runs, setting: Setting) -> Fields:
     joint = setting.mode is Mode.JOINT
-    limit = setting.max_run
+    limit = MAX_RUN
     escapes = runs.run // limit
     rest = runs.run % limit
     # A closing run of a multiple of the limit is nothing but escapes.
@@ -158,7 +176,7 @@ def _encode_run_fields(runs: Runs, setting: Setting) -> Fields:
     total = int(end[-1]) if len(end) else 0
     symbols = run_symbols(setting, rest, extra & joint)
     escape = int(run_symbols(setting, np.array([limit]), np.array([False]))[0])
-    values, lengths = _first_code(setting, max(escape, int(symbols.max(initial=0))))
+    values, lengths = codeword_table(setting.code, max(escape, int(symbols.max(initial=0))) + 1)
     out_values = np.full(total, values[escape] << 1)
     out_lengths = np.full(total, lengths[escape] + 1)
     # The bit that follows is the sign, a 0 where no level follows, or the magnitude's own.
@@ -167,9 +185,7 @@ def _encode_run_fields(runs: Runs, setting: Setting) -> Fields:
     out_values[at] = values[symbols[closed]] << follows | (follows & (runs.level[closed] < 0))
     out_lengths[at] = lengths[symbols[closed]] + follows
     magnitudes = symbols_of(runs.level[extra]) - setting.magnitude_base
-    values, lengths = codeword_table(
-        setting.magnitude_order, setting.magnitude_head, int(magnitudes.max(initial=0)) + 1
-    )
+    values, lengths = codeword_table(setting.magnitude_code, int(magnitudes.max(initial=0)) + 1)
     out_values[end[extra] - 1] = values[magnitudes]
     out_lengths[end[extra] - 1] = lengths[magnitudes]
     return Fields(out_values, out_lengths, np.repeat(runs.segment, per_event))
@@ -187,9 +203,3 @@ def pack_bits(values: Ints, lengths: Ints, position: Ints, words: NDArray[np.uin
     low = spread.astype(np.uint32)
     crossing = np.flatnonzero((position & 31) + lengths > 32)
     words[word[crossing] + 1] |= low[crossing]
-
-
-def raw_setting(level_bits: int, largest: int) -> Setting:
-    """Find the narrowest raw setting that holds levels of magnitude ``largest``."""
-    width = max(1, int(2 * min(largest, max_level(level_bits))).bit_length())
-    return Setting(Mode.RAW, order=width - 1)

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
-from egress.setting import MAX_SYMBOL, STRIDES, WINDOW_BITS, max_level
+from egress.setting import MAX_RUN, MAX_SYMBOL, STRIDES, THRESHOLDS, WINDOW_BITS, max_level
 
 
 def _keeps_window(setting: Setting, level_bits: int) -> bool:
@@ -12,9 +12,9 @@ def _keeps_window(setting: Setting, level_bits: int) -> bool:
         return True
     if setting.mode is Mode.PLAIN:
         return setting.code.length(setting.max_symbol(level_bits)) <= WINDOW_BITS
-    longest = setting.max_run
+    longest = MAX_RUN
     if setting.mode is Mode.JOINT:
-        longest = max(setting.slot(longest, False), setting.slot(longest - 1, True))
+        longest = setting.max_symbol(level_bits)
     last = setting.max_magnitude_symbol(level_bits)
     return (
         longest <= MAX_SYMBOL
@@ -37,15 +37,17 @@ def settings_of(
         fields = {"order": draw(st.integers(0, level_bits - 1))}
         if mode is not Mode.RAW:
             fields["head"] = draw(nibble)
+            fields["half"] = draw(st.booleans())
+            fields["first_half"] = draw(st.booleans())
             fields["first"] = draw(st.one_of(st.just(0), st.just(fields["order"]), nibble))
         if mode is Mode.PLAIN:
             fields["swap"] = draw(st.booleans())
         if mode in (Mode.ZERO_RUN, Mode.JOINT):
             fields["magnitude_order"] = draw(st.one_of(st.integers(0, 6), nibble))
             fields["magnitude_head"] = draw(nibble)
-            fields["run_limit"] = draw(st.integers(0, 13))
+            fields["magnitude_half"] = draw(st.booleans())
         if mode is Mode.JOINT:
-            fields["threshold"] = draw(nibble)
+            fields["threshold"] = draw(st.sampled_from(THRESHOLDS))
             fields["stride"] = draw(st.sampled_from(STRIDES))
         setting = Setting(mode, **fields)
         if any_code or _keeps_window(setting, level_bits):
@@ -59,6 +61,8 @@ def levels_for(draw, setting: Setting, level_bits: int, max_size: int = 200) -> 
     low, high = -largest, largest
     if setting.mode is Mode.RAW:
         low, high = max(low, 1 - (1 << setting.order)), min(high, 1 << setting.order)
+    if setting.mode is Mode.JOINT and setting.stride is None:
+        low, high = -1, 1
     some = st.one_of(
         st.just(0),
         st.sampled_from([v for v in (0, 1, -1) if low <= v <= high]),
