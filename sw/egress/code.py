@@ -14,12 +14,13 @@ MAX_ZEROS = 32
 class ExpGolomb:
     """Code of order ``k``, head ``T`` and first order ``j`` over unsigned symbols.
 
-    Symbols are dealt in order to classes: class 0 has ``j`` suffix bits, class ``c >= 1`` has
-    ``k + max(0, c - T)``. A codeword is ``c`` zeros, a one, and the suffix. Head 0 with ``j = k``
-    is the exp-Golomb code of order ``k``; its implied distribution falls as ``1 / symbol**2``. A
-    head that is large against the symbols is the Golomb-Rice code of parameter ``k`` (geometric
-    distribution), whose tail still grows like exp-Golomb's. ``j = 0`` gives symbol 0 half of all
-    probability, whatever the order of the rest; swapped, a quarter.
+    Symbols are dealt in order to classes: class 0 has ``1 << j`` symbols, class ``c >= 1`` has
+    ``1 << (k + max(0, c - T))``, and three times as many with the flags `first_half` and `half`. A
+    codeword is ``c`` zeros, a one, and a suffix. Head 0 with ``j = k`` is the exp-Golomb code of
+    order ``k``; its implied distribution falls as ``1 / symbol**2``. A head that is large against
+    the symbols is the Golomb-Rice code of parameter ``k`` (geometric distribution), whose tail
+    still grows like exp-Golomb's; with both flags, the Golomb code of divisor ``3 << k``. ``j = 0``
+    gives symbol 0 half of all probability, whatever the order of the rest; swapped, a quarter.
 
     Parameters
     ----------
@@ -28,7 +29,9 @@ class ExpGolomb:
     head : int
         ``T``, 0..15, the last class before the suffix grows.
     first : int or None
-        ``j``, 0..15; None means ``order``.
+        ``j``, 0..15; None means ``order``, and ``half`` for `first_half`.
+    half, first_half : bool
+        Classes from 1 on, or class 0, have three times the symbols.
     swap : bool
         Classes 0 and 1 exchange their leading zeros.
     symbol_width : int
@@ -44,18 +47,21 @@ class ExpGolomb:
     Notes
     -----
     Teuhola 1978; Rec. ITU-T H.264, clause 9.1, for order 0; BackSlash (arXiv 2504.16968),
-    Table 2, for orders 0 to 5.
+    Table 2, for orders 0 to 5. Golomb 1966 for the divisors that are no powers of two.
     """
 
     order: int
     head: int = 0
     first: int = None  # type: ignore[assignment]  # an int once made
+    half: bool = False
+    first_half: bool = False
     swap: bool = False
     symbol_width: int = 8
 
     def __post_init__(self) -> None:
         if self.first is None:
             object.__setattr__(self, "first", self.order)
+            object.__setattr__(self, "first_half", self.half)
         for name, value, low, high in (
             ("order", self.order, 0, MAX_ORDER),
             ("head", self.head, 0, MAX_HEAD),
@@ -67,20 +73,18 @@ class ExpGolomb:
             if not low <= value <= high:
                 raise ValueError(f"{name} must be within {low}..{high}, not {value}")
 
-    def suffix_bits(self, index: int) -> int:
-        """Suffix bits ``b(c)`` of class ``index``, 0 or more."""
-        return self.order + max(0, index - self.head) if index else self.first
-
-    def first_symbol(self, index: int) -> int:
-        """First symbol of class ``index``: the sum of the sizes of the classes before it."""
-        return sum(1 << self.suffix_bits(before) for before in range(index))
+    def size(self, index: int) -> int:
+        """Symbols of class ``index``, 0 or more."""
+        if index == 0:
+            return (3 if self.first_half else 1) << self.first
+        return (3 if self.half else 1) << (self.order + max(0, index - self.head))
 
     def zeros(self, index: int) -> int:
         """Leading zeros of the codewords of class ``index``; its own inverse."""
         return 1 - index if self.swap and index < 2 else index
 
-    def split(self, symbol: int) -> tuple[int, int, int]:
-        """Leading zeros, suffix, and suffix bits of the codeword of ``symbol``.
+    def codeword(self, symbol: int) -> str:
+        """Codeword of ``symbol`` as a string of ``0`` and ``1``, first bit first.
 
         Raises
         ------
@@ -91,21 +95,16 @@ class ExpGolomb:
             raise ValueError(
                 f"symbol must be within 0..{(1 << self.symbol_width) - 1}, not {symbol}"
             )
-        index, suffix = 0, symbol
-        while suffix >> (bits := self.suffix_bits(index)):
-            suffix -= 1 << bits
+        index = 0
+        while symbol >= self.size(index):
+            symbol -= self.size(index)
             index += 1
-        return self.zeros(index), suffix, bits
+        # With its first one in front, the suffix is a number between the class's size and twice it.
+        return "0" * self.zeros(index) + f"{self.size(index) + symbol:b}"
 
     def length(self, symbol: int) -> int:
         """Length of the codeword of ``symbol``, in bits."""
-        zeros, _, suffix_bits = self.split(symbol)
-        return zeros + 1 + suffix_bits
-
-    def codeword(self, symbol: int) -> str:
-        """Codeword of ``symbol`` as a string of ``0`` and ``1``, first bit first."""
-        zeros, suffix, suffix_bits = self.split(symbol)
-        return "0" * zeros + "1" + (f"{suffix:0{suffix_bits}b}" if suffix_bits else "")
+        return len(self.codeword(symbol))
 
     def extent(self, bits: str, start: int = 0) -> tuple[int, int]:
         """Leading zeros, counted up to 32, and end of the codeword that begins at ``bits[start]``.
@@ -115,7 +114,11 @@ class ExpGolomb:
         zeros = bits.find("1", start, start + MAX_ZEROS) - start
         if zeros < 0:
             zeros = MAX_ZEROS
-        return zeros, start + zeros + 1 + self.suffix_bits(self.zeros(zeros))
+        size = self.size(self.zeros(zeros))
+        at = start + zeros + 1
+        # The shorter codewords of a half class have a one after their first one.
+        longer = size & (size - 1) and bits[at : at + 1] != "1"
+        return zeros, at + size.bit_length() - 1 + (1 if longer else 0)
 
     def decode(self, bits: str, start: int = 0) -> tuple[int, int]:
         """Decode the codeword that begins at ``bits[start]``.
@@ -137,8 +140,9 @@ class ExpGolomb:
             raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=start)
         if zeros == MAX_ZEROS:
             raise BitstreamError(Reason.BAD_CODEWORD, "32 leading zeros", bit_offset=start)
-        suffix = int(bits[start + zeros + 1 : end] or "0", 2)
-        symbol = self.first_symbol(self.zeros(zeros)) + suffix
+        index = self.zeros(zeros)
+        before = sum(self.size(earlier) for earlier in range(index))
+        symbol = before + int(bits[start + zeros : end], 2) - self.size(index)
         if symbol >> self.symbol_width:
             raise BitstreamError(
                 Reason.BAD_CODEWORD,

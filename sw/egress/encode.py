@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from egress.choose import Choice, Family, candidate_settings, choose
+from egress.choose import Choice, Family, choose, choose_among
 from egress.pack import Ints, Levels, encode_fields, pack_bits
 from egress.quantize import DEFAULT_STEP, step_to_bits
 from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header, pack_segment
-from egress.setting import Mode, Setting, max_level
+from egress.setting import Setting, max_level
+from egress.statistics import gather
 
 MAX_LANES = 256
 
@@ -95,27 +96,21 @@ def encode(
         segment_weights=segment_weights or _equal_segments(MAX_SEGMENT_WEIGHTS, len(flat), lanes),
         interleave=interleave,
         buffer=PROFILES[profile],
-        settings=(Setting(Mode.PLAIN),),
+        settings=(Setting.exp_golomb(0),),
         words=0,
     )
-    capacity = 32 * layout.buffer_words
-    whole = np.array([len(flat)])
-    candidates = candidate_settings(_deal(flat, layout), whole, level_bits, code)
-    while True:
-        size = layout.segment_weights
-        dealt, counts = _deal(flat, layout), layout.segment_lengths()
-        choice = choose(dealt, counts, candidates)
-        worst = int(choice.bits.max())
-        if worst <= capacity:
-            break
-        if segment_weights:
+    if segment_weights:
+        choice = choose(gather(_deal(flat, layout), layout.segment_lengths()), code)
+        worst, capacity = int(choice.bits.max()), 32 * layout.buffer_words
+        if worst > capacity:
             raise ValueError(
-                f"segments of {size} weights need {-(-worst // 8)} bytes; the {profile} profile "
-                f"has {capacity // 8}: at most about {size * capacity // worst} weights fit"
+                f"segments of {segment_weights} weights need {-(-worst // 8)} bytes; the {profile} "
+                f"profile has {capacity // 8}: at most about "
+                f"{segment_weights * capacity // worst} weights fit"
             )
-        # Aim just below what the fullest segment says; raw bounds it, so this ends.
-        size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
-        layout = replace(layout, segment_weights=_equal_segments(size, len(flat), lanes))
+    else:
+        layout, choice = _fit(flat, layout, lanes, code)
+    dealt, counts = _deal(flat, layout), layout.segment_lengths()
     payloads = _payloads(dealt, counts, choice, level_bits)
     segments = b"".join(
         pack_segment(int(index), payload, number)
@@ -123,6 +118,36 @@ def encode(
     )
     header = replace(layout, settings=tuple(choice.settings), words=len(segments) // 4)
     return header.pack() + segments
+
+
+def _fit(flat: Levels, layout: Header, lanes: int, family: Family) -> tuple[Header, Choice]:
+    """Choose how many weights a segment holds, and the settings: all that fit the buffer."""
+    capacity = 32 * layout.buffer_words
+    settings: list[Setting] | None = None
+    while True:
+        statistics = gather(_deal(flat, layout), layout.segment_lengths())
+        # Settings that were chosen for other segments tell well enough which size will fit.
+        choice = choose_among(statistics, settings) if settings else choose(statistics, family)
+        worst = int(choice.bits.max())
+        if worst <= capacity:
+            break
+        settings = choice.settings
+        # Aim just below what the fullest segment says; the raw mode bounds it, so this ends.
+        size = layout.segment_weights
+        size = max(1, min(size - 1, int(size * capacity / worst * 0.995)))
+        layout = replace(layout, segment_weights=_equal_segments(size, len(flat), lanes))
+    if settings:
+        choice = _better(choice, choose(statistics, family), capacity)
+    return layout, choice
+
+
+def _better(one: Choice, other: Choice, capacity: int) -> Choice:
+    """Return the choice of fewer bits among those whose payloads fit, or else the first."""
+    if other.bits.max() <= capacity and (
+        other.total_bits < one.total_bits or one.bits.max() > capacity
+    ):
+        return other
+    return one
 
 
 def _equal_segments(size: int, weights: int, lanes: int) -> int:

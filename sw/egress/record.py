@@ -11,8 +11,8 @@ from egress.setting import Setting, max_level
 
 MAGIC = 0x454752
 VERSION = 2
-HEADER_WORDS = 10
-HEADER_BYTES = 4 * HEADER_WORDS
+FIXED_WORDS = 5
+"""Words of a header before its settings."""
 MAX_SETTINGS = 4
 MAX_INTERLEAVE = 256
 MAX_SEGMENT_WEIGHTS = 0xFFFF
@@ -100,6 +100,16 @@ class Header:
             setting.check(self.level_bits)
 
     @property
+    def size(self) -> int:
+        """Bytes of the header."""
+        return 4 * (FIXED_WORDS + len(self.settings))
+
+    @property
+    def record_size(self) -> int:
+        """Bytes of the whole record."""
+        return self.size + 4 * self.words
+
+    @property
     def buffer_words(self) -> int:
         """Largest payload of a segment, in words."""
         return 1 << self.buffer
@@ -126,20 +136,21 @@ class Header:
         return lengths
 
     def pack(self) -> bytes:
-        """Return the header's 40 bytes."""
-        settings = [setting.pack() for setting in self.settings]
-        body = struct.pack(
-            ">10I",
+        """Return the header's bytes."""
+        words = [
             MAGIC << 8 | VERSION,
-            self.level_bits << 24 | self.buffer << 20 | (len(settings) - 1) << 18 | self.step_bits,
+            (self.level_bits == 16) << 31
+            | self.buffer << 27
+            | (len(self.settings) - 1) << 25
+            | (self.interleave - 1) << 16
+            | self.step_bits,
             self.weights,
-            self.segment_weights << 16 | (self.interleave - 1),
+            self.segment_weights << 16,
             self.words,
-            *settings,
-            *[0] * (MAX_SETTINGS - len(settings)),
-            0,
-        )
-        return body[:-2] + struct.pack(">H", crc16(body))
+            *(setting.pack() for setting in self.settings),
+        ]
+        words[3] |= crc16(struct.pack(f">{len(words)}I", *words))
+        return struct.pack(f">{len(words)}I", *words)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview, bit_offset: int = 0) -> "Header":
@@ -150,7 +161,7 @@ class Header:
         BitstreamError
             With reasons 1 to 4, 11 or 12 of FORMAT.md, section 9.
         """
-        head = bytes(data[:HEADER_BYTES])
+        head = bytes(data[: 4 * (FIXED_WORDS + MAX_SETTINGS)])
 
         def refuse(reason: Reason, detail: str, word: int = 0) -> BitstreamError:
             return BitstreamError(reason, detail, bit_offset=bit_offset + 32 * word)
@@ -161,22 +172,21 @@ class Header:
             raise refuse(
                 Reason.UNSUPPORTED_VERSION, f"version {head[3]}; this decoder reads {VERSION}"
             )
-        if len(head) < HEADER_BYTES:
-            raise refuse(
-                Reason.TRUNCATED, f"{len(head)} of the header's {HEADER_BYTES} bytes are there"
-            )
-        if crc16(head[:-2] + b"\0\0") != int.from_bytes(head[-2:], "big"):
-            raise refuse(Reason.BAD_HEADER_CRC, "the record's header is damaged", 9)
-        word = struct.unpack(">10I", head)
-        count = (word[1] >> 18 & 3) + 1
-        if word[1] >> 16 & 3 or word[3] >> 8 & 0xFF or word[9] >> 16 or any(word[5 + count : 9]):
-            raise refuse(Reason.BAD_HEADER_FIELD, "reserved bits and unused settings must be 0")
-        level_bits = word[1] >> 24
+        count = (head[4] >> 1 & 3) + 1 if len(head) > 4 else 1
+        size = 4 * (FIXED_WORDS + count)
+        if len(head) < size:
+            raise refuse(Reason.TRUNCATED, f"{len(head)} of the header's {size} bytes are there")
+        head = head[:size]
+        if crc16(head[:14] + b"\0\0" + head[16:]) != int.from_bytes(head[14:16], "big"):
+            raise refuse(Reason.BAD_HEADER_CRC, "the record's header is damaged", 3)
+        word = struct.unpack(f">{FIXED_WORDS + count}I", head)
+        if word[1] >> 24 & 1:
+            raise refuse(Reason.BAD_HEADER_FIELD, "reserved bits must be 0", 1)
+        level_bits = 16 if word[1] >> 31 else 8
         at = 1
         try:
-            max_level(level_bits)
             settings = []
-            for at in range(5, 5 + count):
+            for at in range(FIXED_WORDS, FIXED_WORDS + count):
                 settings.append(Setting.unpack(word[at], level_bits))
             at = 1
             header = cls(
@@ -184,8 +194,8 @@ class Header:
                 step_bits=word[1] & 0xFFFF,
                 weights=word[2],
                 segment_weights=word[3] >> 16,
-                interleave=(word[3] & 0xFF) + 1,
-                buffer=word[1] >> 20 & 0xF,
+                interleave=(word[1] >> 16 & 0xFF) + 1,
+                buffer=word[1] >> 27 & 0xF,
                 settings=tuple(settings),
                 words=word[4],
             )
@@ -229,7 +239,7 @@ def read_segment(
     BitstreamError
         With reasons 6, 7 or 11.
     """
-    end = HEADER_BYTES + 4 * header.words
+    end = header.record_size
     if end - at < 4 * MIN_SEGMENT_WORDS:
         raise BitstreamError(
             Reason.BAD_LENGTH, "the record's words end early", bit_offset=8 * at, segment=number
@@ -273,7 +283,7 @@ def find_segments(header: Header, record: bytes | memoryview) -> list[Segment]:
         With reasons 6, 7, 11 or 12.
     """
     check_whole(header, len(record))
-    at = HEADER_BYTES
+    at = header.size
     segments = []
     for number, weights in enumerate(header.segment_lengths().tolist()):
         segment = read_segment(header, record, number, weights, at)
@@ -291,7 +301,7 @@ def check_whole(header: Header, size: int) -> None:
     BitstreamError
         With reason 12.
     """
-    end = HEADER_BYTES + 4 * header.words
+    end = header.record_size
     if size < end:
         raise BitstreamError(
             Reason.TRUNCATED,
@@ -308,7 +318,7 @@ def check_end(header: Header, at: int) -> None:
     BitstreamError
         With reason 11.
     """
-    end = HEADER_BYTES + 4 * header.words
+    end = header.record_size
     if at != end:
         raise BitstreamError(
             Reason.BAD_LENGTH, f"{(end - at) // 4} words follow the last segment", bit_offset=8 * at

@@ -10,6 +10,7 @@ from egress.code import ExpGolomb
 from egress.errors import BitstreamError, Reason
 from egress.record import Header, Segment, find_segments
 from egress.setting import (
+    MAX_RUN,
     MAX_SYMBOL,
     WINDOW_BITS,
     Mode,
@@ -65,11 +66,13 @@ def _encode_runs(levels: Sequence[int], setting: Setting) -> list[str]:
     for level in levels:
         if level == 0:
             run += 1
-            if run == setting.max_run:
+            if run == MAX_RUN:
                 bits += [run_codeword(run, False), "0"]
                 run = 0
             continue
         big = joint and abs(level) > 1
+        if big and setting.stride is None:
+            raise ValueError(f"level {level} has no codeword in a joint setting without a stride")
         bits.append(run_codeword(run, big))
         if joint and not big:
             bits.append("1" if level < 0 else "0")
@@ -122,10 +125,10 @@ def _read_codeword(
 ) -> tuple[int, int]:
     """Read a codeword; ``following`` bits after it belong to the same step of a decoder."""
     end = code.extent(bits, at)[1]
-    if end + following > len(bits):
+    if min(end + following, at + WINDOW_BITS + 1) > len(bits):
         raise BitstreamError(Reason.OVERRUN, "truncated codeword", bit_offset=at)
-    if end + following - at > WINDOW_BITS:
-        raise _bad(at, f"codeword of {end - at} bits")
+    if end + following > at + WINDOW_BITS:
+        raise _bad(at, f"codeword of more than {WINDOW_BITS} bits")
     symbol, end = code.decode(bits, at)
     if symbol > largest:
         raise _bad(at, f"symbol {symbol} exceeds {largest}")
@@ -146,12 +149,12 @@ def _decode_runs(
         start = at
         symbol, at = _read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
         run, big = setting.unslot(symbol) if joint else (symbol, False)
-        if run > setting.max_run or (big and run == setting.max_run):
+        if run > MAX_RUN or (big and run == MAX_RUN):
             raise _bad(start, f"run {run} exceeds the run limit")
         if len(levels) + run > weights:
             raise _bad(start, f"run {run} exceeds the {weights - len(levels)} levels left")
         levels += [0] * run
-        if run == setting.max_run or len(levels) == weights:
+        if run == MAX_RUN or len(levels) == weights:
             if big or bits[at] == "1":
                 raise _bad(start, "a level after a run that none follows")
             at += 1

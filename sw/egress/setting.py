@@ -11,10 +11,14 @@ WINDOW_BITS = 32
 MAX_SYMBOL = 65535
 """No symbol is larger."""
 
-MAX_RUN_LIMIT = 13
+MAX_RUN = 4096
+"""``R``: zeros of the longest run; such a run is not followed by a non-zero level."""
 
-STRIDES = (2, 4, 8, 16)
+STRIDES = (2, 4, 8, None)
 """Of the joint mode: `Setting.stride`."""
+
+THRESHOLDS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28)
+"""Of the joint mode: `Setting.threshold`."""
 
 
 class Mode(IntEnum):
@@ -53,18 +57,24 @@ def symbol_to_level(symbol: int) -> int:
 _FIELDS = (
     ("mode", 31, 2),
     ("order", 29, 4),
-    ("head", 25, 4),
-    ("first", 21, 4),
-    ("magnitude_order", 17, 4),
-    ("magnitude_head", 13, 4),
-    ("threshold", 9, 4),
-    ("shape", 5, 2),
-    ("run_limit", 3, 4),
+    ("half", 25, 1),
+    ("head", 24, 4),
+    ("first", 20, 4),
+    ("first_half", 16, 1),
+    ("swap", 15, 1),
+    ("magnitude_order", 14, 4),
+    ("magnitude_half", 10, 1),
+    ("magnitude_head", 9, 4),
+    ("threshold", 5, 4),
+    ("shape", 1, 2),
 )
 
+_CODE = {"order", "half", "head", "first", "first_half"}
+_MAGNITUDE = {"magnitude_order", "magnitude_half", "magnitude_head"}
 _USED = {
-    Mode.PLAIN: {"order", "head", "first", "swap"},
-    Mode.ZERO_RUN: {"order", "head", "first", "magnitude_order", "magnitude_head", "run_limit"},
+    Mode.PLAIN: _CODE | {"swap"},
+    Mode.ZERO_RUN: _CODE | _MAGNITUDE,
+    Mode.JOINT: _CODE | _MAGNITUDE | {"threshold", "stride"},
     Mode.RAW: {"order"},
 }
 
@@ -81,17 +91,19 @@ class Setting:
     order, head, first : int
         ``k``, ``T`` and ``j`` of the first code: of symbols (plain), runs (zero-run) or slots
         (joint). In the raw mode ``order`` is the width minus one.
-    magnitude_order, magnitude_head : int
-        ``k`` (and ``j``) and ``T`` of the signed magnitudes in the zero-run and joint modes.
-    threshold : int
-        Joint mode: slots below it, 0..15, are runs that end in a magnitude of one.
-    stride : int
-        Joint mode: 2, 4, 8 or 16; every ``stride``-th slot from ``threshold`` on is a run that
-        ends in a magnitude above one.
+    half, first_half : bool
+        Flags of the first code: classes of three times the symbols.
     swap : bool
         Plain mode: classes 0 and 1 of the code exchange their leading zeros.
-    run_limit : int
-        ``c``, 0..13; a run of ``R = 2**c`` zeros is not followed by a non-zero level.
+    magnitude_order, magnitude_head : int
+        ``k`` (and ``j``) and ``T`` of the signed magnitudes in the zero-run and joint modes.
+    magnitude_half : bool
+        Both flags of their code.
+    threshold : int
+        Joint mode, one of `THRESHOLDS`: slots below it are runs that end in a magnitude of one.
+    stride : int or None
+        Joint mode: 2, 4 or 8; every ``stride``-th slot from ``threshold`` on is a run that ends in
+        a magnitude above one. None: there are no such magnitudes.
 
     Raises
     ------
@@ -103,26 +115,24 @@ class Setting:
     order: int = 0
     head: int = 0
     first: int = 0
+    half: bool = False
+    first_half: bool = False
+    swap: bool = False
     magnitude_order: int = 0
     magnitude_head: int = 0
+    magnitude_half: bool = False
     threshold: int = 0
-    stride: int = 2
-    swap: bool = False
-    run_limit: int = 0
+    stride: int | None = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mode", Mode(self.mode))
-        for name in ("order", "head", "first", "magnitude_order", "magnitude_head", "threshold"):
+        for name in ("order", "head", "first", "magnitude_order", "magnitude_head"):
             if not 0 <= getattr(self, name) <= 15:
                 raise ValueError(f"{name} must be within 0..15, not {getattr(self, name)}")
+        if self.threshold not in THRESHOLDS:
+            raise ValueError(f"threshold must be one of {THRESHOLDS}, not {self.threshold}")
         if self.stride not in STRIDES:
-            raise ValueError(f"stride must be 2, 4, 8 or 16, not {self.stride}")
-        if not 0 <= self.run_limit <= MAX_RUN_LIMIT:
-            raise ValueError(f"run_limit must be within 0..{MAX_RUN_LIMIT}, not {self.run_limit}")
-        if self.mode is Mode.JOINT:
-            if self.swap:
-                raise ValueError("swap is for the plain mode only")
-            return
+            raise ValueError(f"stride must be 2, 4, 8 or None, not {self.stride}")
         for name, field in Setting.__dataclass_fields__.items():
             value = getattr(self, name)
             if name != "mode" and name not in _USED[self.mode] and value != field.default:
@@ -132,18 +142,17 @@ class Setting:
                 )
 
     @classmethod
-    def exp_golomb(cls, order: int, head: int = 0) -> "Setting":
-        """Plain mode with ``code(order, order, head)``; head 0 is exp-Golomb of order ``order``."""
-        return cls(Mode.PLAIN, order=order, head=head, first=order)
-
-    @property
-    def max_run(self) -> int:
-        """``R``: zeros of the longest run; such a run is not followed by a non-zero level."""
-        return 1 << self.run_limit
+    def exp_golomb(cls, order: int, head: int = 0, half: bool = False) -> "Setting":
+        """Plain mode with ``j = k = order``; head 0 is exp-Golomb of order ``order``."""
+        return cls(Mode.PLAIN, order, head, first=order, half=half, first_half=half)
 
     def slot(self, run: int, big: bool) -> int:
         """Slot of ``run`` zeros before a level of magnitude above one (``big``) or of one."""
         s, t = self.stride, self.threshold
+        if s is None:
+            if big:
+                raise ValueError("a joint setting without a stride has no big slots")
+            return run
         if big:
             return t + run * s + s - 1
         if run < t:
@@ -153,7 +162,7 @@ class Setting:
     def unslot(self, slot: int) -> tuple[int, bool]:
         """Run and ``big`` of ``slot``; the inverse of `slot`."""
         s, t = self.stride, self.threshold
-        if slot < t:
+        if s is None or slot < t:
             return slot, False
         y = slot - t
         if y % s == s - 1:
@@ -169,9 +178,9 @@ class Setting:
             return min(2 * max_level(level_bits), (2 << self.order) - 1)
         if self.mode is Mode.PLAIN:
             return 2 * max_level(level_bits)
-        if self.mode is Mode.ZERO_RUN:
-            return self.max_run
-        return min(MAX_SYMBOL, max(self.slot(self.max_run, False), self.slot(self.max_run - 1, True)))
+        if self.mode is Mode.ZERO_RUN or self.stride is None:
+            return MAX_RUN
+        return max(self.slot(MAX_RUN, False), self.slot(MAX_RUN - 1, True))
 
     @property
     def magnitude_base(self) -> int:
@@ -185,12 +194,15 @@ class Setting:
     @property
     def code(self) -> ExpGolomb:
         """The first code (not of the raw mode)."""
-        return ExpGolomb(self.order, self.head, self.first, self.swap, symbol_width=16)
+        flags = (self.half, self.first_half, self.swap)
+        return ExpGolomb(self.order, self.head, self.first, *flags, symbol_width=16)
 
     @property
     def magnitude_code(self) -> ExpGolomb:
         """The code of the magnitudes (zero-run and joint)."""
-        return ExpGolomb(self.magnitude_order, self.magnitude_head, symbol_width=16)
+        return ExpGolomb(
+            self.magnitude_order, self.magnitude_head, half=self.magnitude_half, symbol_width=16
+        )
 
     def check(self, level_bits: int) -> None:
         """Check that the setting is one for levels of ``level_bits`` bits.
@@ -205,9 +217,10 @@ class Setting:
 
     def pack(self) -> int:
         """Return the setting as a word."""
-        values = {name: getattr(self, name, 0) for name, _, _ in _FIELDS}
-        values["shape"] = STRIDES.index(self.stride) | self.swap
-        return sum(int(values[name]) << (top - width + 1) for name, top, width in _FIELDS)
+        values = {name: int(getattr(self, name, 0)) for name, _, _ in _FIELDS}
+        values["shape"] = STRIDES.index(self.stride)
+        values["threshold"] = THRESHOLDS.index(self.threshold)
+        return sum(values[name] << (top - width + 1) for name, top, width in _FIELDS)
 
     @classmethod
     def unpack(cls, word: int, level_bits: int) -> "Setting":
@@ -219,10 +232,10 @@ class Setting:
             If a field is out of range, or set where the mode does not use it.
         """
         values = {n: word >> (top - width + 1) & ((1 << width) - 1) for n, top, width in _FIELDS}
-        mode, shape = Mode(values.pop("mode")), values.pop("shape")
-        if mode is Mode.PLAIN and shape < 2:
-            setting = cls(mode, swap=bool(shape), **values)
-        else:
-            setting = cls(mode, stride=STRIDES[shape], **values)
+        for name in ("half", "first_half", "swap", "magnitude_half"):
+            values[name] = bool(values[name])
+        stride = STRIDES[values.pop("shape")]
+        threshold = THRESHOLDS[values.pop("threshold")]
+        setting = cls(Mode(values.pop("mode")), stride=stride, threshold=threshold, **values)
         setting.check(level_bits)
         return setting

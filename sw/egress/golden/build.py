@@ -8,15 +8,11 @@ from egress.record import PROFILES, Header, pack_segment
 from egress.reference import encode_segment
 from egress.setting import Mode, Setting
 
-ZERO_RUN = Setting(
-    Mode.ZERO_RUN, 1, 4, first=1, magnitude_order=0, magnitude_head=6, run_limit=6
-)
+ZERO_RUN = Setting(Mode.ZERO_RUN, 1, 4, first=1, magnitude_order=0, magnitude_head=6)
 JOINT_2 = Setting(
-    Mode.JOINT, 1, 4, first=0, magnitude_order=1, magnitude_head=2, threshold=3, run_limit=6
+    Mode.JOINT, 1, 4, first=0, magnitude_order=1, magnitude_head=2, threshold=3, stride=2
 )
-JOINT_4 = Setting(
-    Mode.JOINT, 2, 4, first=2, magnitude_head=4, threshold=5, stride=4, run_limit=5
-)
+JOINT_4 = Setting(Mode.JOINT, 2, 4, first=2, magnitude_head=4, threshold=5, stride=4)
 """Settings that the golden and hostile streams share."""
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from egress.errors import Reason
-from egress.golden.build import JOINT_2, ZERO_RUN, build_record, draw_levels, to_words
-from egress.record import HEADER_BYTES, crc16
+from egress.golden.build import JOINT_2, JOINT_4, ZERO_RUN, build_record, draw_levels, to_words
+from egress.record import Header, crc16
 from egress.setting import Mode, Setting
 
 
@@ -40,8 +40,8 @@ def hostile_streams() -> Iterator[Hostile]:
         changed = bytearray(good)
         changed[at : at + len(data)] = data
         if fix_crc:
-            changed[38:40] = b"\0\0"
-            changed[38:40] = crc16(bytes(changed[:40])).to_bytes(2, "big")
+            changed[14:16] = b"\0\0"
+            changed[14:16] = crc16(bytes(changed[: 4 * 6])).to_bytes(2, "big")
         return bytes(changed)
 
     def header(
@@ -55,10 +55,9 @@ def hostile_streams() -> Iterator[Hostile]:
         "header_crc", "A bit of the weight count flipped.", patched(11, b"\x59", fix_crc=False),
         Reason.BAD_HEADER_CRC, Reason.BAD_HEADER_CRC,
     )  # fmt: skip
-    yield header("level_bits", "Levels of 9 bits.", 4, "09")
-    yield header("buffer_low", "Buffer field 4.", 5, "40")
-    yield header("buffer_high", "Buffer field 12.", 5, "c0")
-    yield header("reserved_1", "A reserved bit of word 1 set.", 5, "71")
+    yield header("buffer_low", "Buffer field 4.", 4, "20")
+    yield header("buffer_high", "Buffer field 12.", 4, "60")
+    yield header("reserved", "The reserved bit set.", 4, "39")
     yield header("step_zero", "A step of zero.", 6, "0000")
     yield header("step_negative", "A step of -1.", 6, "bf80")
     yield header("step_subnormal", "A subnormal step.", 6, "0040")
@@ -66,17 +65,14 @@ def hostile_streams() -> Iterator[Hostile]:
     yield header("step_large", "A step whose largest weight is not finite.", 6, "7b80")
     yield header("weights_zero", "No weights.", 8, "00000000")
     yield header("segment_weights_zero", "Segments of no weights.", 12, "0000")
-    yield header("reserved_3", "A reserved bit of word 3 set.", 14, "01")
-    yield header("reserved_9", "A reserved bit of word 9 set.", 36, "8000")
-    yield header("unused_setting", "An unused setting is not zero.", 24, "00000020")
-    joint = JOINT_2.pack()
     for name, how, word in (
-        ("setting_shape", "A plain setting with a shape of 2.", plain.pack() | 2 << 4),
-        ("setting_run_shape", "A zero-run setting with a stride.", ZERO_RUN.pack() | 1 << 4),
-        ("setting_unused_field", "A plain setting with a threshold.", plain.pack() | 1 << 6),
-        ("setting_raw_first", "A raw setting with a first order.", Mode.RAW << 30 | 1 << 18),
+        ("setting_shape", "A zero-run setting with a stride.", ZERO_RUN.pack() | 1),
+        ("setting_swap", "A joint setting whose code is swapped.", JOINT_2.pack() | 1 << 15),
+        ("setting_unused_field", "A plain setting with a threshold.", plain.pack() | 1 << 2),
+        ("setting_magnitude", "A plain setting with magnitudes.", plain.pack() | 1 << 10),
+        ("setting_raw_first", "A raw setting with a first order.", Mode.RAW << 30 | 1 << 17),
+        ("setting_raw_half", "A raw setting with half classes.", Mode.RAW << 30 | 1 << 25),
         ("setting_raw_width", "Raw fields wider than the levels.", Mode.RAW << 30 | 8 << 26),
-        ("setting_run_limit", "A run limit of 14.", joint & ~0xF | 14),
     ):
         yield header(name, how, 20, f"{word:08x}")
     yield header(
@@ -104,7 +100,7 @@ def hostile_streams() -> Iterator[Hostile]:
 
 def _hostile_segments(good: bytes, levels: list[int]) -> Iterator[Hostile]:
     """Damage to segment headers and CRCs; segment 2 is concerned unless said."""
-    starts = [HEADER_BYTES]
+    starts = [Header.unpack(good).size]
     while starts[-1] < len(good):
         words = int.from_bytes(good[starts[-1] : starts[-1] + 2], "big") & 0xFFF
         starts.append(starts[-1] + 4 + 4 * words)
@@ -132,7 +128,7 @@ def _hostile_segments(good: bytes, levels: list[int]) -> Iterator[Hostile]:
         reason, reason, 2,
     )  # fmt: skip
     same = build_record([5, -3] * 20, [Setting(Mode.RAW, 7)], segment_weights=4)
-    first = HEADER_BYTES + 8
+    first = Header.unpack(same).size + 8
     swapped = same[:first] + same[first + 8 : first + 16] + same[first : first + 8]
     yield Hostile(
         "segment_swapped", "Segments 1 and 2 have changed places.", swapped + same[first + 16 :],
@@ -169,9 +165,21 @@ def _hostile_payloads() -> Iterator[Hostile]:
         "run_beyond_segment", "A run of 20 zeros where 9 levels are left.", bad, ZERO_RUN,
         run(20) + ZERO_RUN.magnitude_code.codeword(4) + run(20) + "1" * 10,
     )  # fmt: skip
+    far = replace(ZERO_RUN, order=10, first=10)
+    yield Hostile(
+        "run_beyond_limit", "A run of 4097 zeros, beyond the longest of 4096.",
+        build_record(
+            [1] * 15000, [far], segment_weights=5000,
+            payload=lambda segment, data: (
+                to_words(far.code.codeword(4097) + "1" * 60) if segment == 1 else data
+            ),
+        ),
+        bad, bad, 1,
+    )  # fmt: skip
     yield payload(
-        "run_beyond_limit", "A run of 65 zeros, beyond the limit of 64.", bad, ZERO_RUN,
-        run(65) + "0" + "1" * 40,
+        "run_beyond_limit_joint", "A slot of a big run of 4096 zeros.", bad,
+        replace(JOINT_4, order=12, first=12),
+        replace(JOINT_4, order=12, first=12).code.codeword(JOINT_4.slot(4096, True)) + "1" * 60,
     )  # fmt: skip
     yield payload(
         "sign_without_level", "The bit after the closing run is 1.", bad, ZERO_RUN, run(30) + "1"
@@ -195,7 +203,7 @@ def _hostile_payloads() -> Iterator[Hostile]:
         ),
         bad, bad, 1,
     )  # fmt: skip
-    long_run = replace(ZERO_RUN, order=0, head=15, first=0, run_limit=10)
+    long_run = replace(ZERO_RUN, order=0, head=15, first=0)
     yield Hostile(
         "run_long", "A run's codeword of 32 bits, 33 with the bit that follows.",
         build_record(

@@ -52,6 +52,16 @@ def golden_streams() -> Iterator[Golden]:
         "plain_swap_first_2", "Plain mode, swapped, first order 2, head 0.",
         dense, [Setting(Mode.PLAIN, 1, 0, first=2, swap=True)],
     )  # fmt: skip
+    for half, first_half in ((True, True), (True, False), (False, True)):
+        name = "_".join(["plain", *["half"] * half, *["first_half"] * first_half])
+        yield one(
+            name, "Plain mode, order 2, first order 1, head 3, half classes.", dense,
+            [Setting(Mode.PLAIN, 2, 3, first=1, half=half, first_half=first_half)],
+        )  # fmt: skip
+    yield one(
+        "plain_half_swap", "Plain mode, order 3 and head 5, half classes, swapped, two bits first.",
+        draw_levels(700, 16, 225, 64), [Setting(Mode.PLAIN, 3, 5, first=0, half=True, swap=True)],
+    )  # fmt: skip
     every = [*range(-127, 128), *range(127, -128, -1)]
     yield one(
         "plain_every_level", "Every level of 8 bits, up and down, order 0.",
@@ -68,31 +78,47 @@ def golden_streams() -> Iterator[Golden]:
     yield one("zero_run", "Zero-run mode.", sparse, [ZERO_RUN])
     yield one("joint_2", "Joint mode, stride 2.", sparse, [JOINT_2])
     yield one("joint_4", "Joint mode, stride 4.", sparse, [JOINT_4])
-    for stride in (8, 16):
-        yield one(
-            f"joint_{stride}", f"Joint mode, stride {stride}.", draw_levels(1500, 14, 90, 235),
-            [replace(JOINT_4, stride=stride, threshold=9, order=3, first=3)],
-        )  # fmt: skip
+    sparser = draw_levels(1500, 14, 90, 235)
+    yield one(
+        "joint_8", "Joint mode, stride 8, threshold 28.", sparser,
+        [replace(JOINT_4, order=3, first=3, stride=8, threshold=28)],
+    )  # fmt: skip
+    yield one(
+        "joint_none", "Joint mode, no stride: levels 0, 1 and -1.",
+        [max(-1, min(1, level)) for level in sparser],
+        [replace(JOINT_4, order=2, first=2, half=True, first_half=True, stride=None)],
+    )  # fmt: skip
     yield one(
         "joint_dense", "Joint mode, magnitudes whose codeword is the bit after the slot's or more.",
         draw_levels(1500, 15, 70, 90),
-        [Setting(Mode.JOINT, 0, 10, first=0, magnitude_order=0, magnitude_head=8, run_limit=4)],
-    )  # fmt: skip
-    long_runs = [v for level in draw_levels(60, 3, 80, 0) for v in [0] * (level % 90) + [level]]
-    yield one(
-        "run_limit", "Runs across the limit of 16 zeros, and 64 zeros at the end of the segment.",
-        [*long_runs, *[0] * 64],
-        [replace(ZERO_RUN, run_limit=4)],
+        [Setting(Mode.JOINT, 0, 10, first=0, magnitude_order=0, magnitude_head=8)],
     )  # fmt: skip
     yield one(
-        "run_limit_joint", "The same levels in the joint mode, limit 1.",
-        [*long_runs, *[0] * 64],
-        [replace(JOINT_2, threshold=0, run_limit=0)],
+        "joint_half", "Joint mode, half classes of slots and of magnitudes.",
+        draw_levels(1500, 17, 200, 170),
+        [
+            Setting(
+                Mode.JOINT, 0, 3, first=1, half=True, magnitude_order=1, magnitude_head=3,
+                magnitude_half=True, threshold=4, stride=2,
+            )
+        ],
     )  # fmt: skip
-    yield one(
-        "all_zero", "3000 zeros in the joint mode: nothing but runs.", [0] * 3000,
-        [Setting(Mode.JOINT, 4, 2, first=4, threshold=15, run_limit=10)],
-    )  # fmt: skip
+    long_runs = [
+        level
+        for run in (0, 4095, 4096, 4097, 8192, 1, 8191)
+        for level in [*[0] * run, 1 + run % 3]
+    ]
+    for name, setting in (
+        ("zero_run", replace(ZERO_RUN, order=7, first=7)),
+        ("joint", replace(JOINT_4, order=9, first=9)),
+    ):
+        yield one(
+            f"longest_{name}",
+            "Runs about the longest of 4096 zeros, and 4096 zeros at the end of the segment.",
+            [*long_runs, *[0] * 4096], [setting],
+        )  # fmt: skip
+    yield one("all_zero", "9000 zeros in the joint mode: nothing but runs.", [0] * 9000,
+              [replace(JOINT_4, order=12, first=12)])  # fmt: skip
     yield one("one_weight", "A single weight.", [-1], [Setting.exp_golomb(0)], step=2.0**-126)
     wide = [*draw_levels(300, 4, 250, 30, 32767), 32767, -32767, 0, 32767, -32767]
     wide += [level * 300 for level in draw_levels(200, 5, 200, 60, 100)]
@@ -100,7 +126,7 @@ def golden_streams() -> Iterator[Golden]:
         ("wide_eg0", Setting.exp_golomb(0)),
         ("wide_head", Setting.exp_golomb(7, head=8)),
         ("wide_raw", Setting(Mode.RAW, 15)),
-        ("wide_zero_run", replace(ZERO_RUN, magnitude_order=7, magnitude_head=4, run_limit=5)),
+        ("wide_zero_run", replace(ZERO_RUN, magnitude_order=7, magnitude_head=4)),
         ("wide_joint", replace(JOINT_4, magnitude_order=7, magnitude_head=4)),
     ):
         yield one(
