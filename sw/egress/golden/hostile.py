@@ -169,7 +169,7 @@ def _hostile_payloads() -> Iterator[Hostile]:
     yield Hostile(
         "run_beyond_limit", "A run of 4097 zeros, beyond the longest of 4096.",
         build_record(
-            [1] * 15000, [far], segment_weights=5000,
+            [0] * 15000, [far], segment_weights=5000,
             payload=lambda segment, data: (
                 to_words(far.code.codeword(4097) + "1" * 60) if segment == 1 else data
             ),
