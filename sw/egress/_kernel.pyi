@@ -44,6 +44,44 @@ def decode(
 ) -> int:
     """Decode segments ``first`` to ``last`` - 1; -1, or the number of the first to refuse."""
 
+def encode(
+    levels: NDArray[Any],
+    level_bits: int,
+    counts: NDArray[Any],
+    choice: NDArray[Any],
+    words: NDArray[Any],
+    first: int,
+    settings: NDArray[Any],
+    out: NDArray[Any],
+    kernel: int,
+    /,
+) -> int:
+    """Write segments from number ``first`` on; -1, or the number of the first to refuse."""
+
+def count(
+    levels: NDArray[Any],
+    level_bits: int,
+    counts: NDArray[Any],
+    table: int,
+    symbols: NDArray[Any],
+    runs: NDArray[Any],
+    closing: NDArray[Any],
+    /,
+) -> tuple[int, int]:
+    """Count symbols and runs into arrays of zeros; rows of the symbol tail and the run tail."""
+
+def list_tails(
+    levels: NDArray[Any],
+    level_bits: int,
+    counts: NDArray[Any],
+    table: int,
+    first: int,
+    symbol_tail: NDArray[Any],
+    run_tail: NDArray[Any],
+    /,
+) -> None:
+    """Fill the tails of segments from number ``first`` on."""
+
 def crc16(data: Bytes, value: int = 0xFFFF, /) -> int:
     """CRC-16/IBM-3740 of ``data``."""
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from egress import kernels
+from egress.parallel import share
+
 Levels = NDArray[np.signedinteger]
 Counts = NDArray[np.int32]
 Ints = NDArray[np.int64]
@@ -56,7 +59,7 @@ class Statistics:
     counts: Ints
 
 
-def gather(dealt: Levels, counts: Ints) -> Statistics:
+def gather(dealt: Levels, counts: Ints, *, threads: int | None = None) -> Statistics:
     """Count the symbols and runs of consecutive segments.
 
     Parameters
@@ -65,6 +68,8 @@ def gather(dealt: Levels, counts: Ints) -> Statistics:
         Levels in the order of their segments.
     counts : int, shape (segments,)
         Levels of each segment, 1 or more; their sum is the number of weights.
+    threads : int, optional
+        By default, as many as there are processors, where there are weights enough.
 
     Raises
     ------
@@ -82,7 +87,10 @@ def gather(dealt: Levels, counts: Ints) -> Statistics:
         raise ValueError(f"a segment must hold 1 level or more, not {int(counts.min())}")
     if int(counts.sum()) != len(dealt):
         raise ValueError(f"segments hold {int(counts.sum())} levels, {len(dealt)} are there")
-    return _gather_numpy(np.ascontiguousarray(dealt), counts)
+    dealt = np.ascontiguousarray(dealt)
+    if kernels.active() == "numpy":
+        return _gather_numpy(dealt, counts)
+    return _gather_compiled(dealt, counts, threads)
 
 
 def table_size(dealt: Levels) -> int:
@@ -91,6 +99,34 @@ def table_size(dealt: Levels) -> int:
         return 1
     largest = max(2 * int(dealt.max()) - 1, -2 * int(dealt.min()), 0)
     return min(MAX_SYMBOLS, 1 << largest.bit_length())
+
+
+def _gather_compiled(dealt: Levels, counts: Ints, threads: int | None) -> Statistics:
+    segments, size = len(counts), table_size(dealt)
+    level_bits = 8 * dealt.dtype.itemsize
+    symbols = np.zeros((segments, size), np.int32)
+    runs = np.zeros((segments, 2, RUNS), np.int32)
+    closing = np.zeros(segments, np.int64)
+    ends = np.cumsum(counts)
+
+    def count(first: int, last: int) -> tuple[Counts, Counts]:
+        start = int(ends[first] - counts[first])
+        levels, part = dealt[start : ends[last - 1]], slice(first, last)
+        tails = kernels.compiled.count(
+            levels, level_bits, counts[part], size, symbols[part], runs[part], closing[part]
+        )
+        symbol_tail, run_tail = (
+            np.zeros((rows, width), np.int32) for rows, width in zip(tails, (2, 3), strict=True)
+        )
+        if any(tails):
+            kernels.compiled.list_tails(
+                levels, level_bits, counts[part], size, first, symbol_tail, run_tail
+            )
+        return symbol_tail, run_tail
+
+    tails = share(counts, threads, count)
+    symbol_tail, run_tail = (np.concatenate(t) for t in zip(*tails, strict=True))
+    return Statistics(symbols, symbol_tail, runs, run_tail, closing, counts)
 
 
 def _gather_numpy(dealt: Levels, counts: Ints) -> Statistics:

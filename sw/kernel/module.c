@@ -12,7 +12,9 @@
 
 #include "kernel.h"
 
-static PyMethodDef *const more_methods[] = {NULL};
+extern PyMethodDef encode_methods[]; /* encode_module.c */
+
+static PyMethodDef *const more_methods[] = {encode_methods, NULL};
 
 static const char SETTING[] = "egress._kernel.Setting";
 

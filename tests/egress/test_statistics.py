@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress import statistics
+from egress import kernels, statistics
 from egress.statistics import RUNS, Statistics, gather
 
 pieces = st.lists(
@@ -65,18 +65,78 @@ def arrays(segments: list[list[int]], dtype: type):
     return np.array([v for levels in segments for v in levels], dtype), counts
 
 
-@given(segments_of_levels)
-def test_statistics_are_what_a_loop_counts(segments):
-    check(gather(*arrays(segments, np.int16)), segments)
-    narrow = [[max(-127, min(127, v)) for v in levels] for levels in segments]
-    check(gather(*arrays(narrow, np.int8)), narrow)
+@pytest.mark.parametrize("kernel", kernels.available())
+def test_statistics_are_what_a_loop_counts(kernel, monkeypatch):
+    monkeypatch.setenv(kernels.VARIABLE, kernel)
 
-
-@given(segments_of_levels)
-def test_chunks_do_not_change_what_is_counted(segments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "_CHUNK", 7)
+    @settings(deadline=None)
+    @given(segments_of_levels)
+    def counted(segments):
         check(gather(*arrays(segments, np.int16)), segments)
+        narrow = [[max(-127, min(127, v)) for v in levels] for levels in segments]
+        check(gather(*arrays(narrow, np.int8), threads=2), narrow)
+
+    counted()
+
+
+def test_chunks_do_not_change_what_is_counted(monkeypatch):
+    monkeypatch.setenv(kernels.VARIABLE, "numpy")
+    monkeypatch.setattr(statistics, "_CHUNK", 7)
+
+    @settings(deadline=None)
+    @given(segments_of_levels)
+    def counted(segments):
+        check(gather(*arrays(segments, np.int16)), segments)
+
+    counted()
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+@pytest.mark.parametrize("scale", [0.1, 2, 30, 3000])
+def test_every_kernel_counts_large_segments_as_numpy_does(kernel, dtype, scale, monkeypatch):
+    rng = np.random.default_rng(3)
+    most = np.iinfo(dtype).max
+    dealt = np.clip(np.rint(rng.laplace(0, scale, 50_000)), -most, most).astype(dtype)
+    dealt[20_000:20_500] = 0
+    counts = np.array([10_000, 10_300, 1, 63, 64, 9_572, 20_000])
+    monkeypatch.setenv(kernels.VARIABLE, "numpy")
+    expected = gather(dealt, counts)
+    monkeypatch.setenv(kernels.VARIABLE, kernel)
+    got = gather(dealt, counts, threads=2)
+    for name in Statistics.__dataclass_fields__:
+        a, b = getattr(got, name), getattr(expected, name)
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert (a == b).all()
+
+
+@pytest.mark.skipif(not kernels.compiled, reason="no compiled codec")
+def test_the_compiled_counts_take_no_number_on_trust():
+    levels, counts = np.ones(4, np.int8), np.array([2, 2])
+    symbols, runs = np.zeros((2, 2), np.int32), np.zeros((2, 2, RUNS), np.int32)
+    good = [levels, 8, counts, 2, symbols, runs, np.zeros(2, np.int64)]
+    assert kernels.compiled.count(*good) == (0, 0)
+    for place, wrong in (
+        (0, np.ones(5, np.int8)),
+        (1, 16),
+        (1, 9),
+        (2, np.array([5, -1])),
+        (2, np.array([4])),
+        (3, 0),
+        (3, 4),
+        (3, 2048),
+        (4, np.zeros((2, 1), np.int32)),
+        (5, np.zeros((1, 2, RUNS), np.int32)),
+        (6, np.zeros(1, np.int64)),
+    ):
+        arguments = list(good)
+        arguments[place] = wrong
+        with pytest.raises(ValueError, match="arrays and numbers do not agree"):
+            kernels.compiled.count(*arguments)
+    tails = np.zeros((1, 2), np.int32), np.zeros((1, 3), np.int32)
+    with pytest.raises(ValueError, match="arrays and numbers do not agree"):
+        kernels.compiled.list_tails(levels, 8, counts + 1, 2, 0, *tails)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,305 @@
+/* Levels to segments: tables of codewords by level, a 64-bit accumulator, whole-word stores.
+
+   A segment is written into scratch memory that holds the worst that its levels can become, and
+   copied where it belongs once its length is known to be what the job says. */
+#include "encode.h"
+
+#include <stdlib.h>
+
+#include "encode_parts.h"
+
+enum { WINDOW_BITS = 32, MAX_SYMBOL = 65535, MAX_COUNT = 65535, MAX_WORDS = 2048 };
+
+/* Codeword of a symbol; none if it, with `following` bits after it, breaks the window rule. */
+static Entry codeword(Family code, uint32_t symbol, uint32_t following) {
+    uint32_t zeros = 0, size = code.first_size, length;
+    if (symbol > MAX_SYMBOL) return 0;
+    if (symbol >= size) {
+        uint32_t m = code.half ? 3 : 1;
+        symbol -= size;
+        size = m << code.order;
+        if (symbol < code.head * size) {
+            zeros = 1 + (symbol >> code.order) / m;
+            symbol -= (zeros - 1) * size;
+        } else {
+            /* Classes of growth 1, 2, 3, ... hold 2, 4, 8, ... times `size`. */
+            int growth;
+            symbol -= code.head * size;
+            growth = 1 + top_bit((symbol >> (code.order + 1)) / m + 1);
+            zeros = code.head + (uint32_t)growth;
+            symbol -= ((1u << growth) - 2) * size;
+            size <<= growth;
+        }
+    }
+    if (zeros < 2) zeros ^= code.swap;
+    /* With the one in front of it, the suffix is a number from the class's size on. */
+    symbol += size;
+    length = zeros + 1 + (uint32_t)top_bit(symbol);
+    if (length + following > WINDOW_BITS) return 0;
+    return (Entry)symbol << (64 - length) | length;
+}
+
+/* Symbol of a run that ends in a magnitude above one (big) or not; above MAX_SYMBOL: none. */
+static uint32_t run_symbol(const Coder *coder, uint32_t run, int big) {
+    uint32_t over;
+    if (big && coder->mode == JOINT)
+        return coder->stride ? coder->threshold + run * coder->stride + coder->stride - 1
+                             : MAX_SYMBOL + 1;
+    if (!coder->stride || run < coder->threshold) return run;
+    over = run - coder->threshold;
+    return coder->threshold + over + over / (coder->stride - 1);
+}
+
+static Entry run_entry(const Coder *coder, uint32_t run, int big) {
+    return codeword(coder->code, run_symbol(coder, run, big), 1);
+}
+
+/* Entry of a level; in the run modes level 0 has none. */
+static Entry level_entry(const Coder *coder, int32_t level) {
+    uint32_t symbol = symbol_of_level(level);
+    if (coder->mode == PLAIN) return codeword(coder->code, symbol, 0);
+    if (coder->mode == RAW)
+        return symbol >> coder->width ? 0 : (Entry)symbol << (64 - coder->width) | coder->width;
+    if (symbol == 0) return 0;
+    if (symbol < coder->base) return (Entry)(level < 0) << 63 | 1; /* a sign */
+    if (coder->mode == JOINT && !coder->stride) return 0;
+    return codeword(coder->magnitude, symbol - coder->base, 0);
+}
+
+static int has_runs(const Coder *coder) { return coder->mode == ZERO_RUN || coder->mode == JOINT; }
+
+static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
+    size_t levels = (size_t)1 << level_bits;
+    uint32_t f = word >> 2 & 15, shape = word & 3;
+    coder->mode = (int)(word >> 30);
+    coder->code.order = word >> 26 & 15;
+    coder->code.half = word >> 25 & 1;
+    coder->code.head = word >> 21 & 15;
+    coder->code.first_size = (word >> 16 & 1 ? 3u : 1u) << (word >> 17 & 15);
+    coder->code.swap = word >> 15 & 1;
+    coder->magnitude.order = word >> 11 & 15;
+    coder->magnitude.half = word >> 10 & 1;
+    coder->magnitude.head = word >> 6 & 15;
+    coder->magnitude.first_size = (coder->magnitude.half ? 3u : 1u) << coder->magnitude.order;
+    coder->width = coder->code.order + 1;
+    coder->threshold = f < 8 ? f : (4 + f % 4) << (f / 4 - 1);
+    coder->stride = coder->mode == JOINT && shape < 3 ? 2u << shape : 0;
+    coder->base = coder->mode == JOINT ? 3 : 1;
+    if (coder->mode == RAW && coder->width > (uint32_t)level_bits) return BAD_CALL;
+    coder->memory = malloc(levels * sizeof *coder->memory);
+    if (!coder->memory) return NO_MEMORY;
+    coder->table = coder->memory + levels / 2;
+    coder->table[0] = level_entry(coder, 0);
+    for (uint32_t run = 0; has_runs(coder) && run < TABLE_RUNS; run++)
+        for (int big = 0; big < 2; big++) {
+            Entry entry = run_entry(coder, (uint32_t)run, big);
+            coder->runs[2 * run + (uint32_t)big] = entry;
+            if ((entry & ENTRY_LENGTH) > coder->run_bits) coder->run_bits = entry & ENTRY_LENGTH;
+        }
+    return ENCODED;
+}
+
+/* Make the table for magnitudes up to `reach`. */
+static void coder_extend(Coder *coder, uint32_t reach) {
+    while (coder->reach < reach) {
+        int32_t level = (int32_t)++coder->reach;
+        coder->table[level] = level_entry(coder, level);
+        coder->table[-level] = level_entry(coder, -level);
+    }
+}
+
+/* Bits of the longest entry of magnitudes up to `reach`; 0 if one of them has none. */
+static uint32_t longest_of(const Coder *coder, uint32_t reach) {
+    uint32_t last = level_entry(coder, -(int32_t)reach) & ENTRY_LENGTH, class0;
+    if (has_runs(coder)) return reach ? last : 1;
+    /* Codewords grow with the symbol, but from class 0 to others. */
+    if (coder->mode == RAW || 2 * reach < coder->code.first_size) return last;
+    class0 = codeword(coder->code, coder->code.first_size - 1, 0) & ENTRY_LENGTH;
+    return last && last < class0 ? class0 : last;
+}
+
+/* A bound of the magnitudes, a power of two less one. */
+static uint32_t reach_of(const void *levels, int wide, size_t count) {
+    uint32_t reach;
+    if (wide) {
+        const int16_t *p = levels;
+        uint16_t ones = 0;
+        for (size_t i = 0; i < count; i++) ones |= (uint16_t)((p[i] ^ (p[i] >> 15)) - (p[i] >> 15));
+        reach = ones;
+    } else {
+        const int8_t *p = levels;
+        uint8_t ones = 0;
+        for (size_t i = 0; i < count; i++) ones |= (uint8_t)((p[i] ^ (p[i] >> 7)) - (p[i] >> 7));
+        reach = ones;
+    }
+    return reach ? (2u << top_bit(reach)) - 1 : 0;
+}
+
+/* Write levels, `many` of them between flushes. */
+INLINE void put_some(Writer *to, const Entry *table, const void *levels, int wide, size_t count,
+                     size_t many) {
+    Writer w = *to;
+    size_t i = 0;
+    for (; i + many <= count; i += many) {
+#if defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+        for (size_t j = 0; j < many; j++) put(&w, table[level_at(levels, wide, i + j)]);
+        flush(&w);
+    }
+    for (; i < count; i++) {
+        put(&w, table[level_at(levels, wide, i)]);
+        flush(&w);
+    }
+    *to = w;
+}
+
+INLINE void put_levels(Writer *to, const Entry *table, const void *levels, int wide, size_t count,
+                       uint32_t longest) {
+    switch ((ROOM_BITS - LEFT_BITS) / longest) {
+    case 0:
+    case 1: put_some(to, table, levels, wide, count, 1); break;
+    case 2: put_some(to, table, levels, wide, count, 2); break;
+    case 3: put_some(to, table, levels, wide, count, 3); break;
+    case 4: put_some(to, table, levels, wide, count, 4); break;
+    case 5: put_some(to, table, levels, wide, count, 5); break;
+    case 6: put_some(to, table, levels, wide, count, 6); break;
+    default: put_some(to, table, levels, wide, count, 7); break;
+    }
+}
+
+int put_run(Writer *to, const Coder *coder, size_t run, int big, int level) {
+    Entry entry;
+    for (; run >= RUN_LIMIT; run -= RUN_LIMIT) {
+        entry = run_entry(coder, RUN_LIMIT, 0);
+        if (!entry) return 0;
+        put(to, entry + 1);
+        flush(to);
+    }
+    if (!run && !level) return 1;
+    entry = run_entry(coder, (uint32_t)run, big);
+    if (!entry) return 0;
+    put(to, entry + !level);
+    flush(to);
+    return 1;
+}
+
+/* Write levels in a run mode; 0 if it cannot be. */
+INLINE int put_runs(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
+                    int one_flush) {
+    Writer w = *to;
+    const Entry *table = coder->table;
+    size_t next = 0; /* the level after the last that was written */
+    for (size_t block = 0; block < count; block += 64) {
+        for (uint64_t mask = above(levels, wide, block, count, 0); mask; mask &= mask - 1) {
+            size_t at = block + (size_t)low_bit(mask), run = at - next;
+            int32_t level = level_at(levels, wide, at);
+            int big = (uint32_t)(level + 1) > 2;
+            Entry entry = run < TABLE_RUNS ? coder->runs[2 * run + (size_t)big] : 0;
+            if (LIKELY(entry != 0)) {
+                put(&w, entry);
+                if (!one_flush) flush(&w);
+            } else if (!put_run(&w, coder, run, big, 1)) {
+                return 0;
+            }
+            put(&w, table[level]);
+            flush(&w);
+            next = at + 1;
+        }
+    }
+    if (!put_run(&w, coder, count - next, 0, 0)) return 0;
+    *to = w;
+    return 1;
+}
+
+/* Whether every level has an entry. */
+static int all_coded(const Coder *coder, const void *levels, int wide, size_t count) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t symbol = symbol_of_level(level_at(levels, wide, i));
+        if (symbol > most) most = symbol;
+    }
+    return !most || level_entry(coder, level_of_symbol(most));
+}
+
+/* Write a payload at `at`; returns its length in bits, 0 if it cannot be written. */
+INLINE size_t put_payload(Coder *coder, const void *levels, int wide, size_t count, uint8_t *at) {
+    Writer w = {0, 0, at};
+    uint32_t reach = reach_of(levels, wide, count), longest;
+    if (reach > (wide ? 32767u : 127u)) return 0;
+    longest = longest_of(coder, reach);
+    if (!longest) { /* the reach is but a bound */
+        if (!all_coded(coder, levels, wide, count)) return 0;
+        longest = WINDOW_BITS;
+    }
+    coder_extend(coder, reach);
+    if (!has_runs(coder))
+        put_levels(&w, coder->table, levels, wide, count, longest);
+    else if (!(coder->run_bits + longest <= ROOM_BITS - LEFT_BITS
+                   ? put_runs(&w, coder, levels, wide, count, 1)
+                   : put_runs(&w, coder, levels, wide, count, 0)))
+        return 0;
+    store_be64(w.at, w.acc & ~(uint64_t)ENTRY_LENGTH);
+    return 8 * (size_t)(w.at - at) + (size_t)(w.bits & 63);
+}
+
+static int64_t put_segments(const EncodeJob *job, Coder *coders, uint8_t *scratch) {
+    const uint8_t *levels = job->levels;
+    int wide = job->level_bits == 16;
+    uint8_t *out = job->out;
+    size_t left = job->weights, room = job->room;
+    for (size_t i = 0; i < job->segments; i++) {
+        size_t words, size, count = (size_t)job->counts[i];
+        uint64_t number = job->first + i;
+        Coder *coder;
+        uint16_t crc;
+        if (job->counts[i] < 1 || job->counts[i] > MAX_COUNT || count > left ||
+            job->choice[i] < 0 || (uint64_t)job->choice[i] >= job->settings_count)
+            return BAD_CALL;
+        coder = coders + job->choice[i];
+        words = wide ? put_payload(coder, levels, 1, count, scratch + 4)
+                     : put_payload(coder, levels, 0, count, scratch + 4);
+        words = (words + 31) / 32;
+        if (!words || job->words[i] != (int64_t)words || words > MAX_WORDS)
+            return (int64_t)number;
+        size = 4 * words + 4;
+        if (size > room) return BAD_CALL;
+        scratch[0] = (uint8_t)((size_t)job->choice[i] << 6 | words >> 8);
+        scratch[1] = (uint8_t)words;
+        scratch[2] = (uint8_t)(number >> 8);
+        scratch[3] = (uint8_t)number;
+        crc = crc16(scratch, size, 0xFFFF);
+        scratch[2] = (uint8_t)(crc >> 8);
+        scratch[3] = (uint8_t)crc;
+        memcpy(out, scratch, size);
+        out += size;
+        room -= size;
+        levels += count << wide;
+        left -= count;
+    }
+    return left || room ? BAD_CALL : ENCODED;
+}
+
+int64_t encode_segments(const EncodeJob *job) {
+    Coder *coders;
+    uint8_t *scratch;
+    size_t largest = 0;
+    int64_t status = ENCODED;
+    if ((job->level_bits != 8 && job->level_bits != 16) || job->settings_count < 1 ||
+        job->settings_count > MAX_SETTINGS)
+        return BAD_CALL;
+    for (size_t i = 0; i < job->segments; i++)
+        if (job->counts[i] > (int64_t)largest && job->counts[i] <= MAX_COUNT)
+            largest = (size_t)job->counts[i];
+    /* A level becomes at most 32 bits of a run and 32 of its own; a store goes 8 bytes on. */
+    scratch = malloc(8 * largest + 32);
+    coders = calloc(job->settings_count, sizeof *coders);
+    if (!scratch || !coders) status = NO_MEMORY;
+    for (size_t i = 0; status == ENCODED && i < job->settings_count; i++)
+        status = coder_build(coders + i, job->settings[i], job->level_bits);
+    if (status == ENCODED) status = put_segments(job, coders, scratch);
+    for (size_t i = 0; coders && i < job->settings_count; i++) free(coders[i].memory);
+    free(coders);
+    free(scratch);
+    return status;
+}
