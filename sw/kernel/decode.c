@@ -28,13 +28,12 @@ static void put(Lane *lane, int level_bits, int32_t level) {
     }
 }
 
-/* One run and what follows it, by FORMAT.md, 5.3 and 5.4; 0 and a mark if it is not allowed. */
+/* One run and what follows it, by FORMAT.md, 5.3 and 5.4; 0 if it is not allowed. */
 static int event(const Setting *setting, const Job *job, Lane *lane) {
     int length, big = 1, bytes = setting->level_bits / 8;
     uint64_t left = (uint64_t)(lane->out_end - lane->out) / (unsigned)bytes;
     uint64_t window = window_at(job, lane->at);
     uint32_t symbol = symbol_at(&setting->first, window, &length), run;
-    lane->bad = 1;
     if (symbol > setting->max_symbol) return 0;
     run = setting->mode == JOINT ? unslot(setting, symbol, &big) : symbol;
     if (run > left || run > RUN_LIMIT) return 0;
@@ -54,7 +53,6 @@ static int event(const Setting *setting, const Job *job, Lane *lane) {
             level_of_symbol(symbol + (setting->mode == JOINT ? 3 : 1)));
         lane->at += (uint64_t)length;
     }
-    lane->bad = 0;
     return 1;
 }
 
@@ -63,10 +61,7 @@ static int symbol_step(const Setting *setting, const Job *job, Lane *lane) {
     uint64_t window = window_at(job, lane->at);
     uint32_t symbol = setting->mode == RAW ? (uint32_t)(window >> (64 - length))
                                            : symbol_at(&setting->first, window, &length);
-    if (symbol > setting->max_symbol) {
-        lane->bad = 1;
-        return 0;
-    }
+    if (symbol > setting->max_symbol) return 0;
     put(lane, setting->level_bits, level_of_symbol(symbol));
     lane->at += (uint64_t)length;
     return 1;
@@ -104,10 +99,10 @@ int lane_next(Queue *queue, Lane *lane) {
         }
         weights = segment_weights(job, number, &first);
         lane->number = number;
-        lane->bad = 0;
-        lane->at = 8 * (begin + 4);
+        lane->suspect = 0;
+        lane->at = lane->start = 8 * (begin + 4);
         lane->end = 8 * end;
-        /* A round goes on by less than 64 bits before its last window is read. */
+        /* Of each 8 bytes that a window reads. */
         lane->safe = job->size < 16 ? 0 : 8 * ((uint64_t)job->size - 16);
         if (lane->safe > lane->end) lane->safe = lane->end;
         lane->begin = lane->scratch
@@ -158,14 +153,44 @@ static void hand_on(const Job *job, const Lane *lane) {
     }
 }
 
+static int is_runs(const Setting *setting) {
+    return setting->mode == ZERO_RUN || setting->mode == JOINT;
+}
+
+/* Look-ups for one lane alone, while there is room. */
+static void look_on(const Job *job, const Setting *setting, Lane *lane) {
+    ptrdiff_t level_bytes = setting->level_bits / 8;
+    while (lane->at <= lane->safe && lane->at < lane->end) {
+        uint64_t w = load_be64(job->record + (lane->at >> 3)) << (lane->at & 7);
+        for (int i = 0; i < 4; i++) {
+            uint32_t look = (uint32_t)(w >> (64 - LOOK_BITS)), step = setting->steps[look];
+            ptrdiff_t skip = (ptrdiff_t)(step >> 8) * level_bytes;
+            if (!step || lane->out_end - lane->out < skip + 8) return;
+            lane->out += skip;
+            memcpy(lane->out, &setting->levels[look], 8);
+            lane->out += (step >> 4 & 15) * (uint32_t)level_bytes;
+            lane->at += step & 15;
+            w <<= step & 15;
+        }
+    }
+}
+
 void lane_finish(Queue *queue, Lane *lane) {
     const Setting *setting = queue->setting;
     const Job *job = queue->job;
-    int runs = setting->mode == ZERO_RUN || setting->mode == JOINT;
-    while (!lane->bad && lane->out < lane->out_end && lane->at <= lane->end)
-        if (!(runs ? event(setting, job, lane) : symbol_step(setting, job, lane))) break;
-    if (lane->bad || lane->out < lane->out_end || lane->at > lane->end ||
-        lane->end - lane->at >= 32 ||
+    int runs = is_runs(setting), look = runs || !queue->rate_high, bad = 0;
+    if (lane->suspect) { /* from the start, to be certain */
+        lane->at = lane->start;
+        lane->out = lane->begin;
+        if (runs) memset(lane->begin, 0, (size_t)(lane->out_end - lane->begin));
+        look = 0;
+    }
+    while (!bad && lane->out < lane->out_end && lane->at <= lane->end) {
+        if (look) look_on(job, setting, lane);
+        if (lane->out == lane->out_end) break;
+        bad = !(runs ? event(setting, job, lane) : symbol_step(setting, job, lane));
+    }
+    if (bad || lane->out < lane->out_end || lane->at > lane->end || lane->end - lane->at >= 32 ||
         (lane->at < lane->end && window_at(job, lane->at) >> (64 - (lane->end - lane->at)))) {
         if (lane->number < queue->bad) queue->bad = lane->number;
         return;
@@ -173,27 +198,37 @@ void lane_finish(Queue *queue, Lane *lane) {
     if (lane->scratch) hand_on(job, lane);
 }
 
-/* An event that no look-up holds, or too near to the segment's end for a whole store. */
-static NOINLINE int lane_event(const Setting *setting, const Job *job, Lane *lane) {
-    return lane->out < lane->out_end && lane->at <= lane->safe && event(setting, job, lane);
+void lane_event(Queue *queue, Lane *lane) {
+    const Setting *setting = queue->setting;
+    uint64_t look;
+    if (lane->at > lane->safe || lane->out == lane->out_end) return;
+    look = load_be64(queue->job->record + (lane->at >> 3)) << (lane->at & 7) >> (64 - LOOK_BITS);
+    if (setting->steps[look] && lane->out_end - lane->out >=
+                                    ((ptrdiff_t)(setting->steps[look] >> 8) *
+                                     (setting->level_bits / 8)) + 8)
+        return;
+    lane->suspect = (uint64_t)!event(setting, queue->job, lane);
 }
 
 #define TARGET
 #define LEVEL int8_t
+#define PAIR uint32_t
 #define NAME(x) x##_8
 #include "rounds.h"
 #undef LEVEL
+#undef PAIR
 #undef NAME
 #define LEVEL int16_t
+#define PAIR uint64_t
 #define NAME(x) x##_16
 #include "rounds.h"
 #undef LEVEL
+#undef PAIR
 #undef NAME
 #undef TARGET
 
-/* From so many bits a weight on, counting zeros beats looking up, which then gives one codeword
-   or less a time. */
-static int is_rate_high(const Job *job, uint32_t index) {
+/* From so many bits a weight on, a look-up seldom holds more than two codewords. */
+static int rate_of(const Job *job, uint32_t index) {
     uint64_t bytes = 0, weights = 0, first;
     for (uint64_t s = job->first; s < job->last; s++) {
         const uint64_t *start = job->start + (s - job->first);
@@ -201,7 +236,7 @@ static int is_rate_high(const Job *job, uint32_t index) {
         bytes += start[1] - start[0];
         weights += segment_weights(job, s, &first);
     }
-    return 8 * bytes > weights * 9 / 2;
+    return 8 * bytes > 9 * weights ? 2 : 2 * bytes > weights;
 }
 
 static int is_sound(const Job *job) {
@@ -235,7 +270,7 @@ static int is_sound(const Job *job) {
 
 int64_t decode_job(const Job *job) {
     Lane lanes[MAX_LANES];
-    Queue queue = {job, NULL, 0, 0, UINT64_MAX};
+    Queue queue = {job, NULL, 0, 0, UINT64_MAX, 0};
     uint8_t *scratch = NULL;
     int many = job->kernel == AVX512 ? 16 : 4;
     size_t bytes = ((size_t)job->segment_weights * (size_t)(job->level_bits / 8) + 127) & ~(size_t)63;
@@ -248,13 +283,13 @@ int64_t decode_job(const Job *job) {
         for (int l = 0; l < many; l++) lanes[l].scratch = scratch + bytes * (size_t)l;
     }
     for (queue.index = 0; queue.index < (uint32_t)job->settings_count; queue.index++) {
-        int rate_high = is_rate_high(job, queue.index);
+        int rate_high = rate_of(job, queue.index);
         queue.setting = job->settings[queue.index];
         queue.next = job->first;
         if (job->level_bits == 8)
-            decode_8(&queue, lanes, 4, rate_high);
+            decode_8(&queue, lanes, rate_high);
         else
-            decode_16(&queue, lanes, 4, rate_high);
+            decode_16(&queue, lanes, rate_high);
     }
     free(scratch);
     return queue.bad == UINT64_MAX ? DECODED : (int64_t)queue.bad;

@@ -29,10 +29,15 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #include <stdlib.h>
-/* Place of the highest one of x, which is not 0. */
+/* Places of the highest and the lowest one of x, which is not 0. */
 INLINE int top_bit(uint64_t x) {
     unsigned long at;
     _BitScanReverse64(&at, x);
+    return (int)at;
+}
+INLINE int lowest_one(uint64_t x) {
+    unsigned long at;
+    _BitScanForward64(&at, x);
     return (int)at;
 }
 #define SWAP32(x) _byteswap_ulong(x)
@@ -40,6 +45,7 @@ INLINE int top_bit(uint64_t x) {
 #define LITTLE_ENDIAN_HOST 1
 #else
 INLINE int top_bit(uint64_t x) { return 63 ^ __builtin_clzll(x); }
+INLINE int lowest_one(uint64_t x) { return __builtin_ctzll(x); }
 #define SWAP32(x) __builtin_bswap32(x)
 #define SWAP64(x) __builtin_bswap64(x)
 #define LITTLE_ENDIAN_HOST (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
@@ -112,10 +118,17 @@ typedef struct {
     int16_t level_of[256]; /* level of a symbol below 256 */
     /* By the next LOOK_BITS bits: whole codewords (plain), whole events (run modes: a run with
        what follows it). `levels` is what to store: 8 int8 or 4 int16, zeros at the end.
-       `steps`: [7:0] bits taken, [19:8] zeros to leave out before the store, [31:20] levels to
-       go on by from there. 0: the first codeword is longer than the look-up, or not allowed. */
+       `steps`: [3:0] bits taken, [15:8] zeros to leave out before the store, [7:4] levels to go on by
+       from there. 0: what comes first is longer than the look-up, or not allowed. */
     uint64_t levels[LOOK_SIZE];
-    uint32_t steps[LOOK_SIZE];
+    uint16_t steps[LOOK_SIZE];
+    /* The same for no more than two levels, which is a smaller table: at many bits a weight a
+       look-up holds no more. The levels, first one lowest, and above them [5:0] bits taken, [7:6]
+       levels. */
+    union {
+        uint32_t of_8[LOOK_SIZE];
+        uint64_t of_16[LOOK_SIZE];
+    } pairs;
 } Setting;
 
 void setting_build(Setting *setting, uint32_t word, int level_bits);
@@ -185,12 +198,12 @@ int64_t decode_job(const Job *job);
 /* A segment under way. Positions are bits from the record's first. */
 typedef struct {
     uint64_t at;         /* next bit */
-    uint64_t end;        /* end of the payload */
-    uint64_t safe;       /* two windows can be read from any position up to here */
+    uint64_t start, end; /* of the payload */
+    uint64_t safe;       /* windows can be read up to 64 bits from here */
     uint8_t *out;        /* where the next level goes */
     uint8_t *out_end;    /* end of the segment's levels */
     uint64_t number;     /* of the segment */
-    uint64_t bad;        /* not 0: must be refused */
+    uint64_t suspect;    /* not 0: a quick loop found something wrong */
     uint8_t *begin;      /* first level */
     uint8_t *scratch;    /* own space for a segment, or NULL */
 } Lane;
@@ -202,6 +215,7 @@ typedef struct {
     uint32_t index;   /* of the setting in the record */
     uint64_t next;    /* segment to look at next */
     uint64_t bad;     /* lowest number that must be refused, or UINT64_MAX */
+    int rate_high;    /* counting zeros beats looking up */
 } Queue;
 
 /* Next segment of the queue into the lane; 0 if there is none. */
@@ -209,9 +223,13 @@ int lane_next(Queue *queue, Lane *lane);
 /* Decode what is left of the lane's segment, check its end, hand on its levels. */
 void lane_finish(Queue *queue, Lane *lane);
 
+/* An event of a run mode that look-ups do not serve. */
+void lane_event(Queue *queue, Lane *lane);
+
 #if EGRESS_X86
-void decode_avx2(Queue *queue, Lane *lanes, int rate_high);
-void decode_avx512(Queue *queue, Lane *lanes);
+/* As the portable ones, compiled for newer processors. */
+void decode_x86_8(Queue *queue, Lane *lanes, int rate_high);
+void decode_x86_16(Queue *queue, Lane *lanes, int rate_high);
 #endif
 enum { MAX_LANES = 16 };
 

@@ -1,154 +1,260 @@
-/* The inner loops, for levels of one width: LEVEL is int8_t or int16_t, NAME(x) names a function,
-   TARGET is empty or an attribute. A round takes a lane some codewords on; it returns 0, having
-   done nothing, where the lane has no room for it. Between rounds of one lane come those of the
-   others, which do not depend on it: so the processor works at several at once. */
+/* The inner loops, for levels of one width: LEVEL is int8_t or int16_t, PAIR is uint32_t or
+   uint64_t, NAME(x) names a function, TARGET is empty or an attribute.
+
+   Four lanes are worked at in turn, step by step: what a step waits for is then on its way for
+   three others. A bound is found first for how many rounds no lane can leave its room, so that the
+   rounds need no checks. What they find wrong, or cannot do, is left to lane_finish. */
 
 enum { NAME(PER_STORE) = 8 / sizeof(LEVEL) };
+typedef PAIR NAME(pair);
 
-TARGET INLINE uint64_t NAME(window)(const uint8_t *record, uint64_t at) {
-    return load_be64(record + (at >> 3)) << (at & 7); /* 57 bits or more */
+TARGET INLINE void NAME(put_pair)(LEVEL *out, NAME(pair) pair) {
+    if (LITTLE_ENDIAN_HOST) {
+        memcpy(out, &pair, 2 * sizeof(LEVEL));
+    } else {
+        out[0] = (LEVEL)pair;
+        out[1] = (LEVEL)(pair >> 8 * sizeof(LEVEL));
+    }
+}
+
+#ifndef LANES
+#define LANES(x) x(0) x(1) x(2) x(3)
+#define OPEN(l)                      \
+    uint64_t at##l = lanes[l].at, w##l; \
+    LEVEL *out##l = (LEVEL *)lanes[l].out;
+#define CLOSE(l)        \
+    lanes[l].at = at##l; \
+    lanes[l].out = (uint8_t *)out##l;
+#define FETCH(l) w##l = load_be64(record + (at##l >> 3)) << (at##l & 7); /* 57 bits or more */
+/* A codeword that no look-up holds stops those that follow. */
+#define LONG(l)                                                           \
+    if (UNLIKELY(!step##l)) {                                             \
+        int length;                                                       \
+        uint32_t symbol;                                                  \
+        FETCH(l)                                                          \
+        symbol = symbol_at(&setting->first, w##l, &length);               \
+        lanes[l].suspect |= symbol > setting->max_symbol;                 \
+        *out##l++ = (LEVEL)level_of_symbol(symbol);                       \
+        at##l += (uint64_t)length;                                        \
+    }
+#endif
+
+/* Rounds for which every lane has room, if each takes so many bits and levels at most. */
+TARGET INLINE int64_t NAME(rounds)(const Lane *lanes, int64_t bits, int64_t levels) {
+    int64_t rounds = INT64_MAX;
+    for (int l = 0; l < 4; l++) {
+        int64_t a = (int64_t)(lanes[l].safe - lanes[l].at) / bits + 1;
+        int64_t b = (lanes[l].out_end - lanes[l].out) / ((int64_t)sizeof(LEVEL) * levels);
+        if (lanes[l].at > lanes[l].safe || lanes[l].suspect) return 0;
+        if (a < rounds) rounds = a;
+        if (b < rounds) rounds = b;
+    }
+    return rounds;
 }
 
 /* Plain mode and raw fields by look-up: four look-ups a round. */
-TARGET INLINE int NAME(round_look)(const Setting *setting, const uint8_t *record, Lane *lane) {
-    uint64_t at = lane->at, w;
-    LEVEL *out = (LEVEL *)lane->out;
-    uint32_t step = 0;
-    if (UNLIKELY(at > lane->safe || lane->out_end - lane->out < 32)) return 0;
-    w = NAME(window)(record, at);
-    for (int i = 0; i < 4; i++) {
-        uint32_t look = (uint32_t)(w >> (64 - LOOK_BITS));
-        step = setting->steps[look];
-        memcpy(out, &setting->levels[look], 8);
-        out += step >> 20;
-        at += step & 0xFF;
-        w <<= step & 63;
+TARGET INLINE void NAME(look)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                              int64_t rounds) {
+    LANES(OPEN)
+    uint32_t step0, step1, step2, step3;
+#define STEP(l)                                                     \
+    memcpy(out##l, &setting->levels[w##l >> (64 - LOOK_BITS)], 8);  \
+    step##l = setting->steps[w##l >> (64 - LOOK_BITS)];             \
+    w##l <<= step##l & 15;                                          \
+    at##l += step##l & 15;                                          \
+    out##l += step##l >> 4;
+    for (; rounds > 0; rounds--) {
+        LANES(FETCH)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(LONG)
     }
-    if (UNLIKELY(!step)) { /* a long codeword stops all look-ups that follow */
-        int length;
-        uint32_t symbol = symbol_at(&setting->first, NAME(window)(record, at), &length);
-        if (symbol > setting->max_symbol) {
-            lane->bad = 1;
-            return 0;
-        }
-        *out++ = (LEVEL)level_of_symbol(symbol);
-        at += (uint64_t)length;
+#undef STEP
+    LANES(CLOSE)
+}
+
+/* The same with two levels a look-up. The lowest one of w marks how far it has been shifted: 57
+   bits are not in need of the last one. */
+TARGET INLINE void NAME(pairs)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                               int64_t rounds) {
+    LANES(OPEN)
+    NAME(pair) pair0, pair1, pair2, pair3;
+#define MARK(l) FETCH(l) w##l |= 1;
+#define STEP(l)                                                 \
+    pair##l = setting->pairs.NAME(of)[w##l >> (64 - LOOK_BITS)]; \
+    NAME(put_pair)(out##l, pair##l);                            \
+    pair##l >>= 16 * sizeof(LEVEL);                             \
+    w##l <<= pair##l & 63;                                      \
+    out##l += pair##l >> 6;
+#define TAKEN(l) at##l += (uint64_t)lowest_one(w##l);
+    for (; rounds > 0; rounds--) {
+        LANES(MARK)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(TAKEN)
+#define step0 pair0
+#define step1 pair1
+#define step2 pair2
+#define step3 pair3
+        LANES(LONG)
+#undef step0
+#undef step1
+#undef step2
+#undef step3
     }
-    lane->at = at;
-    lane->out = (uint8_t *)out;
-    return 1;
+#undef STEP
+#undef MARK
+#undef TAKEN
+    LANES(CLOSE)
 }
 
 /* Plain mode by counting zeros: `count` codewords a round, which one window must hold. */
-TARGET INLINE int NAME(round_count)(const Setting *setting, const uint8_t *record, Lane *lane,
-                                    int count, int half) {
-    uint64_t at = lane->at, w;
-    LEVEL *out = (LEVEL *)lane->out;
-    uint32_t bad = 0;
-    if (UNLIKELY(at > lane->safe || lane->out_end - lane->out < 8)) return 0;
-    w = NAME(window)(record, at);
-    for (int i = 0; i < count; i++) {
-        int index = half ? code_index(w) : 2 * top_bit(w | 1);
-        int length = setting->first.length[index];
-        uint32_t symbol = (uint32_t)(w >> (64 - length)) + (uint32_t)setting->first.add[index];
-        bad |= setting->max_symbol - symbol;
-        out[i] = sizeof(LEVEL) == 1 ? (LEVEL)setting->level_of[symbol & 0xFF]
-                                    : (LEVEL)level_of_symbol(symbol);
-        at += (uint64_t)length;
-        w <<= length;
+TARGET INLINE void NAME(count)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                               int64_t rounds, int count, int half) {
+    uint32_t most = setting->max_symbol, bad = 0;
+    LANES(OPEN)
+#define STEP(l)                                                                   \
+    {                                                                             \
+        int index = half ? code_index(w##l) : 2 * top_bit(w##l | 1);              \
+        uint32_t length = setting->first.length[index];                           \
+        uint32_t symbol = (uint32_t)(w##l >> (-length & 63)) +                    \
+                          (uint32_t)setting->first.add[index];                    \
+        bad |= most - symbol;                                                     \
+        out##l[i] = (LEVEL)level_of_symbol(symbol);                               \
+        at##l += length;                                                          \
+        w##l <<= length;                                                          \
     }
-    lane->bad |= bad >> 31;
-    lane->at = at;
-    lane->out = (uint8_t *)(out + count);
-    return 1;
-}
-
-/* Run modes: four events' look-ups a round. The segment's levels are zeros beforehand. */
-TARGET INLINE int NAME(round_runs)(const Setting *setting, const Job *job, Lane *lane) {
-    uint64_t at = lane->at, w;
-    LEVEL *out = (LEVEL *)lane->out, *end = (LEVEL *)lane->out_end;
-    if (UNLIKELY(at > lane->safe)) return 0;
-    w = NAME(window)(job->record, at);
-    for (int i = 0; i < 4; i++) {
-        uint32_t look = (uint32_t)(w >> (64 - LOOK_BITS));
-        uint32_t step = setting->steps[look];
-        ptrdiff_t skip = (ptrdiff_t)(step >> 8 & 0xFFF);
-        if (UNLIKELY(!step || end - out < skip + NAME(PER_STORE))) {
-            lane->at = at;
-            lane->out = (uint8_t *)out;
-            return lane_event(setting, job, lane);
+#define NEXT(l) out##l += count;
+    for (; rounds > 0; rounds--) {
+        LANES(FETCH)
+        for (int i = 0; i < count; i++) {
+            LANES(STEP)
         }
-        memcpy(out + skip, &setting->levels[look], 8);
-        out += skip + (step >> 20);
-        at += step & 0xFF;
-        w <<= step & 63;
+        LANES(NEXT)
     }
-    lane->at = at;
-    lane->out = (uint8_t *)out;
-    return 1;
+#undef STEP
+#undef NEXT
+    LANES(CLOSE)
+    if (bad >> 31)
+        for (int l = 0; l < 4; l++) lanes[l].suspect = 1;
 }
 
-/* Raw fields of up to 14 bits: four a round. */
-TARGET INLINE int NAME(round_raw)(const Setting *setting, const uint8_t *record, Lane *lane) {
-    uint64_t w;
-    LEVEL *out = (LEVEL *)lane->out;
+/* Raw fields of up to 14 bits: four a round. They need no turns: where they lie is known. */
+TARGET INLINE void NAME(raw)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                             int64_t rounds) {
+    uint32_t most = setting->max_symbol, bad = 0;
     int width = setting->width;
-    uint32_t bad = 0;
-    if (UNLIKELY(lane->at > lane->safe || lane->out_end - lane->out < 8)) return 0;
-    w = NAME(window)(record, lane->at);
-    for (int i = 0; i < 4; i++) {
-        uint32_t symbol = (uint32_t)(w << (i * width) >> (64 - width));
-        bad |= setting->max_symbol - symbol;
-        out[i] = sizeof(LEVEL) == 1 ? (LEVEL)setting->level_of[symbol & 0xFF]
-                                    : (LEVEL)level_of_symbol(symbol);
+    LANES(OPEN)
+#define STEP(l)                                                                        \
+    FETCH(l)                                                                           \
+    for (int i = 0; i < 4; i++) {                                                      \
+        uint32_t symbol = (uint32_t)(w##l >> (64 - width));                            \
+        bad |= most - symbol;                                                          \
+        *out##l++ = sizeof(LEVEL) == 1 ? (LEVEL)setting->level_of[symbol & 0xFF]       \
+                                       : (LEVEL)level_of_symbol(symbol);               \
+        w##l <<= width;                                                                \
+    }                                                                                  \
+    at##l += 4 * (uint64_t)width;
+    for (; rounds > 0; rounds--) {
+        LANES(STEP)
     }
-    lane->bad |= bad >> 31;
-    lane->at += 4 * (uint64_t)width;
-    lane->out = (uint8_t *)(out + 4);
-    return 1;
+#undef STEP
+    LANES(CLOSE)
+    if (bad >> 31)
+        for (int l = 0; l < 4; l++) lanes[l].suspect = 1;
 }
 
-#define DRIVE(round)                                            \
-    do {                                                        \
-        while (active)                                          \
-            for (int l = 0; l < active; l++) {                  \
-                if (LIKELY(round)) continue;                    \
-                lane_finish(queue, &lanes[l]);                  \
-                if (!lane_next(queue, &lanes[l])) {             \
-                    Lane spare = lanes[l];                      \
-                    lanes[l] = lanes[--active];                 \
-                    lanes[active] = spare;                      \
-                    l--;                                        \
-                }                                               \
-            }                                                   \
-    } while (0)
+/* Run modes: four look-ups of events a round, until a lane needs more than a look-up. The segments'
+   levels are zeros beforehand. */
+TARGET INLINE void NAME(runs)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                              int64_t rounds) {
+    LANES(OPEN)
+    uint32_t step0, step1, step2, step3;
+#define LIMIT(l) const LEVEL *limit##l = (LEVEL *)lanes[l].out_end - NAME(PER_STORE);
+    LANES(LIMIT)
+#define LOOK(l)                                          \
+    step##l = setting->steps[w##l >> (64 - LOOK_BITS)];  \
+    over |= ((limit##l - out##l) - (ptrdiff_t)(step##l >> 8)) | ((ptrdiff_t)step##l - 1);
+#define STEP(l)                                                     \
+    out##l += step##l >> 8;                                         \
+    memcpy(out##l, &setting->levels[w##l >> (64 - LOOK_BITS)], 8);  \
+    w##l <<= step##l & 15;                                          \
+    at##l += step##l & 15;                                          \
+    out##l += step##l >> 4 & 15;
+    for (; rounds > 0; rounds--) {
+        ptrdiff_t over = 0;
+        LANES(FETCH)
+        for (int i = 0; i < 4; i++) {
+            LANES(LOOK)
+            if (UNLIKELY(over < 0)) goto close;
+            LANES(STEP)
+        }
+    }
+close:
+#undef LIMIT
+#undef LOOK
+#undef STEP
+    LANES(CLOSE)
+}
 
-TARGET static void NAME(decode)(Queue *queue, Lane *lanes, int many, int rate_high) {
+/* All segments of the queue. `rate_high`: 1 if look-ups would find two codewords or fewer, 2 if
+   less than one. */
+TARGET static void NAME(decode)(Queue *queue, Lane *lanes, int rate_high) {
     const Setting *setting = queue->setting;
     const uint8_t *record = queue->job->record;
-    int active = 0;
-    while (active < many && lane_next(queue, &lanes[active])) active++;
+    int active = 0, kind;
+    /* What a round takes of each lane, and what a lane must have for one to be worth while. */
+    int64_t bits = 80, levels = 4 * NAME(PER_STORE) + 1, rounds;
+    enum { LOOK, PAIRS, RUNS, NONE, FIELDS, COUNT1, COUNT2 };
+    queue->rate_high = rate_high;
     if (setting->mode == ZERO_RUN || setting->mode == JOINT) {
-        DRIVE(NAME(round_runs)(setting, queue->job, &lanes[l]));
-    } else if (setting->mode == RAW && setting->width > 14) {
-        DRIVE(0); /* few, and bound to memory: lane_finish does it all */
-    } else if (setting->mode == RAW && setting->width > 4) {
-        DRIVE(NAME(round_raw)(setting, record, &lanes[l]));
-    } else if (!rate_high || setting->mode == RAW) {
-        DRIVE(NAME(round_look)(setting, record, &lanes[l]));
+        kind = RUNS;
+        levels = NAME(PER_STORE);
+    } else if (setting->mode == RAW && setting->width > 3) {
+        kind = setting->width <= 14 ? FIELDS : NONE;
+        bits = 56;
+        levels = 4;
+    } else if (setting->mode == RAW || rate_high == 0) {
+        kind = LOOK;
+    } else if (rate_high == 1) {
+        kind = PAIRS;
+        levels = 9;
     } else {
-        int count = setting->first.longest <= 14 ? 4 : 57 / setting->first.longest;
-        if (setting->first.half) {
-            if (count >= 3) DRIVE(NAME(round_count)(setting, record, &lanes[l], 3, 1));
-            if (count == 2) DRIVE(NAME(round_count)(setting, record, &lanes[l], 2, 1));
-            if (count == 1) DRIVE(NAME(round_count)(setting, record, &lanes[l], 1, 1));
-        } else {
-            if (count >= 4) DRIVE(NAME(round_count)(setting, record, &lanes[l], 4, 0));
-            if (count == 3) DRIVE(NAME(round_count)(setting, record, &lanes[l], 3, 0));
-            if (count == 2) DRIVE(NAME(round_count)(setting, record, &lanes[l], 2, 0));
-            if (count == 1) DRIVE(NAME(round_count)(setting, record, &lanes[l], 1, 0));
+        kind = setting->first.longest <= 28 ? COUNT2 : COUNT1;
+        levels = kind == COUNT2 ? 2 : 1;
+        bits = 57;
+    }
+    while (active < 4 && lane_next(queue, &lanes[active])) active++;
+    while (active == 4) {
+        rounds = kind == NONE ? 0 : NAME(rounds)(lanes, bits, levels);
+        if (rounds > 0) {
+            if (kind == LOOK) NAME(look)(setting, record, lanes, rounds);
+            if (kind == RUNS) {
+                /* No bound on levels: the loop stops by itself. */
+                NAME(runs)(setting, record, lanes, NAME(rounds)(lanes, 48, 1));
+                for (int l = 0; l < 4; l++) lane_event(queue, &lanes[l]);
+            }
+            if (kind == FIELDS) NAME(raw)(setting, record, lanes, rounds);
+            if (kind == PAIRS) NAME(pairs)(setting, record, lanes, rounds);
+            if (kind == COUNT2) NAME(count)(setting, record, lanes, rounds, 2, 1);
+            if (kind == COUNT1) NAME(count)(setting, record, lanes, rounds, 1, 1);
+            continue;
+        }
+        for (int l = 0; l < active; l++) {
+            ptrdiff_t left = (lanes[l].out_end - lanes[l].out) / (ptrdiff_t)sizeof(LEVEL);
+            if (kind != NONE && lanes[l].at <= lanes[l].safe && !lanes[l].suspect && left >= levels)
+                continue;
+            lane_finish(queue, &lanes[l]);
+            if (!lane_next(queue, &lanes[l])) {
+                Lane spare = lanes[l];
+                lanes[l--] = lanes[--active];
+                lanes[active] = spare; /* its scratch */
+            }
         }
     }
+    for (int l = 0; l < active; l++) lane_finish(queue, &lanes[l]);
 }
-
-#undef DRIVE

@@ -94,8 +94,8 @@ static void look_build(Setting *setting) {
             Event event = events[look << used & (LOOK_SIZE - 1)];
             if (!event.bits || used + event.bits > LOOK_BITS) break;
             if (!used) {
-                skip = event.run; /* at most RUN_LIMIT; a look-up has at most 4095 */
-                if (skip > 4095) break;
+                if (event.run > 255) break;
+                skip = event.run;
             } else if (count + event.run + event.has_level > most) {
                 break;
             } else {
@@ -111,8 +111,25 @@ static void look_build(Setting *setting) {
             if (used == LOOK_BITS) break;
         }
         memcpy(&setting->levels[look], most == 8 ? (void *)narrow : (void *)wide, 8);
-        setting->steps[look] = used | skip << 8 | count << 20;
-        if (!used) setting->steps[look] = 0;
+        setting->steps[look] = (uint16_t)(used | count << 4 | skip << 8);
+    }
+}
+
+static void pairs_build(Setting *setting) {
+    for (uint32_t look = 0; look < LOOK_SIZE; look++) {
+        Event one = event_at(setting, (uint64_t)look << (64 - LOOK_BITS)), two = {0, 0, 0, 0};
+        uint64_t pair = (uint16_t)one.level, bits = one.bits;
+        if (one.bits) {
+            two = event_at(setting, (uint64_t)(look << bits & (LOOK_SIZE - 1)) << (64 - LOOK_BITS));
+            if (bits + two.bits > LOOK_BITS) two.bits = 0;
+        }
+        bits += two.bits;
+        bits |= one.bits ? two.bits ? 2 << 6 : 1 << 6 : 0;
+        if (setting->level_bits == 8)
+            setting->pairs.of_8[look] =
+                (uint32_t)((pair & 0xFF) | ((uint32_t)two.level & 0xFF) << 8 | bits << 16);
+        else
+            setting->pairs.of_16[look] = pair | (uint64_t)(uint16_t)two.level << 16 | bits << 32;
     }
 }
 
@@ -138,4 +155,5 @@ void setting_build(Setting *setting, uint32_t word, int level_bits) {
     code_build(&setting->magnitude, second, setting->max_magnitude, 0);
     for (uint32_t s = 0; s < 256; s++) setting->level_of[s] = (int16_t)level_of_symbol(s);
     look_build(setting);
+    if (!runs) pairs_build(setting);
 }
