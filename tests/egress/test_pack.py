@@ -14,7 +14,7 @@ from egress.payloads import encode_segments
 from egress.record import Header, find_segments, pack_segment
 from egress.reference import decode_payload, encode_segment
 from egress.setting import max_level
-from egress.unpack import _Decoder, decode_segments
+from egress.unpack import decode_segments
 from tests.egress.strategies import levels_for, settings_of
 
 widths = st.sampled_from((8, 16))
@@ -158,7 +158,7 @@ def coded(rng, level_bits, used, count, size, scale=3.0):
 def test_windows_of_any_size_decode_long_segments(setting, bits, level_bits):
     rng = np.random.default_rng(bits)
     levels, record, header = coded(rng, level_bits, [setting], 40, 700)
-    with mock.patch.object(_Decoder, "window_bits", return_value=bits):
+    with mock.patch("egress.unpack._window_bits", return_value=bits):
         assert (decode_segments(record, header, find_segments(header, record)) == levels).all()
 
 
