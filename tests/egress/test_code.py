@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from bitarray import bitarray, decodetree
@@ -19,6 +21,10 @@ PAPER_TABLE_2 = {
 
 every_code = [
     ExpGolomb(order, head) for order in (0, 1, 2, 3, 5, 8, 15) for head in (0, 1, 2, 4, 7, 15)
+] + [
+    ExpGolomb(order, head, first, half, first_half, swap)
+    for order, head, first in ((0, 0, 0), (0, 3, 2), (3, 0, 0), (2, 5, 1), (4, 1, 6))
+    for half, first_half, swap in product((False, True), repeat=3)
 ]
 
 
@@ -53,13 +59,55 @@ def test_a_large_head_is_the_golomb_rice_code(order):
             assert code.codeword(symbol) == "0" * (symbol >> order) + "1" + suffix
 
 
-@given(st.integers(0, 15), st.integers(0, 15), st.lists(st.integers(0, 65535), min_size=1))
-def test_the_vectorised_codewords_equal_the_scalar_ones(order, head, symbols):
-    code = ExpGolomb(order, head, symbol_width=16)
-    values, lengths = codewords(order, head, np.array(symbols))
+@pytest.mark.parametrize("order", range(5))
+def test_half_classes_are_the_golomb_code_of_divisor_three(order):
+    # Golomb 1966: quotient in unary, remainder in truncated binary; ours inverts its first bit.
+    code, divisor = ExpGolomb(order, head=15, half=True), 3 << order
+    for symbol in range(15 * divisor)[:256]:
+        quotient, rest = divmod(symbol, divisor)
+        if rest < 1 << order:
+            suffix = "1" + f"{rest:0{order + 1}b}"[1:]
+        else:
+            suffix = "0" + f"{rest - (1 << order):0{order + 1}b}"
+        assert code.codeword(symbol) == "0" * quotient + "1" + suffix
+
+
+def test_first_order_0_spends_one_bit_on_symbol_0_and_two_if_swapped():
+    assert ExpGolomb(4, 9, first=0).codeword(0) == "1"
+    assert ExpGolomb(4, 9, first=0).codeword(1) == "010000"
+    assert ExpGolomb(4, 9, first=0, swap=True).codeword(0) == "01"
+    assert ExpGolomb(4, 9, first=0, swap=True).codeword(1) == "10000"
+    assert ExpGolomb(4, 9, first=0, swap=True).codeword(17) == "0010000"
+
+
+nibble = st.integers(0, 15)
+codes = st.builds(
+    ExpGolomb, nibble, nibble, nibble, st.booleans(), st.booleans(), st.booleans(), st.just(16)
+)
+
+
+@given(codes, st.lists(st.integers(0, 65535), min_size=1))
+def test_the_vectorised_codewords_equal_the_scalar_ones(code, symbols):
+    values, lengths = codewords(
+        code.order, code.head, np.array(symbols), code.first, code.swap, code.half, code.first_half
+    )
     assert [f"{v:0{n}b}" for v, n in zip(values, lengths, strict=True)] == [
         code.codeword(symbol) for symbol in symbols
     ]
+
+
+@given(codes, st.integers(0, 65535))
+def test_a_symbol_is_its_codeword_as_a_number_plus_what_the_class_fixes(code, symbol):
+    # FORMAT.md, section 4: what a hardware decoder computes.
+    codeword = code.codeword(symbol)
+    zeros = codeword.index("1")
+    index, x = code.zeros(zeros), int(codeword, 2)
+    offset = -code.size(0)
+    if index:
+        size = (3 if code.half else 1) << code.order
+        offset = (min(index, code.head) - 2) * size + code.size(0)
+    assert x + offset == symbol
+    assert code.size(index) <= x < 2 * code.size(index)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +115,9 @@ def test_the_vectorised_codewords_equal_the_scalar_ones(order, head, symbols):
     [
         ((-1,), ValueError, "order must be within 0..15, not -1"),
         ((16,), ValueError, "order must be within 0..15, not 16"),
+        ((0, 0, 16), ValueError, "first must be within 0..15, not 16"),
         ((0, 16), ValueError, "head must be within 0..15, not 16"),
-        ((0, 0, 0), ValueError, "symbol_width must be within 1..16, not 0"),
+        ((0, 0, 0, False, False, False, 0), ValueError, "symbol_width must be within 1..16, not 0"),
         ((1.5,), TypeError, "order must be an integer, not 1.5"),
         ((True,), TypeError, "order must be an integer, not True"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 import egress
 from egress import BitstreamError, Reason, golden
-from egress.record import HEADER_BYTES, Header
+from egress.record import Header
 from egress.reference import decode_segment
 
 FOLDER = Path(__file__).parents[2] / "bitstreams"
@@ -49,7 +49,7 @@ def test_the_scalar_reference_reads_a_golden_stream_by_the_text_alone(entry):
     levels = []
     while data:
         header = Header.unpack(data)
-        at = HEADER_BYTES
+        at = header.size
         dealt = [0] * header.weights
         for number in range(header.segments):
             upper = int.from_bytes(data[at : at + 2], "big")
