@@ -239,9 +239,7 @@ _FLAGS = tuple(product((False, True), (False, True)))
 def _plain_codes() -> list[Setting]:
     return [
         Setting(Mode.PLAIN, order, head, first, half, first_half, swap)
-        for swap, order, head, (half, first_half) in product(
-            (False, True), _ORDERS, _HEADS, _FLAGS
-        )
+        for swap, order, head, (half, first_half) in product((False, True), _ORDERS, _HEADS, _FLAGS)
         for first in ((0, 1, 2) if swap else _firsts(order))
     ]
 
@@ -300,7 +298,10 @@ def _cheapest(codes: str, histogram: _Histogram) -> tuple[float, Setting]:
     dense[histogram.values[table]] = histogram.counts[table]
     cost = _table(codes, size) @ dense
     if not table.all():
-        cost = cost + _grid(settings, histogram.values[~table], codes == "run") @ histogram.counts[~table]
+        cost = (
+            cost
+            + _grid(settings, histogram.values[~table], codes == "run") @ histogram.counts[~table]
+        )
     best = int(np.argmin(cost))
     return float(cost[best]), settings[best]
 

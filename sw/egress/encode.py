@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from egress.choose import Choice, Family, choose, choose_among
-from egress.pack import Ints, Levels, encode_fields, pack_bits
+from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, step_to_bits
-from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header, pack_segment
+from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header
 from egress.setting import Setting, max_level
-from egress.statistics import gather
+from egress.statistics import Statistics, gather
+from egress.write import write_segments
 
 MAX_LANES = 256
 
@@ -45,6 +46,7 @@ def encode(
     lanes: int = 1,
     segment_weights: int | None = None,
     code: Family = "auto",
+    threads: int | None = None,
 ) -> bytes:
     """Encode ``levels`` as one record.
 
@@ -68,6 +70,9 @@ def encode(
         row length to keep segments within matrix rows.
     code : str
         ``"auto"``, or ``"eg"`` for nothing but exp-Golomb codewords (head 0, plain mode).
+    threads : int, optional
+        By default, as many as there are processors, for tensors that are large enough. The bytes
+        do not depend on it.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def encode(
         words=0,
     )
     if segment_weights:
-        choice = choose(gather(_deal(flat, layout), layout.segment_lengths()), code)
+        choice = choose(_count(flat, layout, threads), code)
         worst, capacity = int(choice.bits.max()), 32 * layout.buffer_words
         if worst > capacity:
             raise ValueError(
@@ -109,23 +114,35 @@ def encode(
                 f"{segment_weights * capacity // worst} weights fit"
             )
     else:
-        layout, choice = _fit(flat, layout, lanes, code)
-    dealt, counts = _deal(flat, layout), layout.segment_lengths()
-    payloads = _payloads(dealt, counts, choice, level_bits)
-    segments = b"".join(
-        pack_segment(int(index), payload, number)
-        for number, (index, payload) in enumerate(zip(choice.index, payloads, strict=True))
+        layout, choice = _fit(flat, layout, lanes, code, threads)
+    words = int((1 - (-choice.bits // 32)).sum())
+    header = replace(layout, settings=tuple(choice.settings), words=words)
+    record = np.empty(header.record_size, np.uint8)
+    record[: header.size] = np.frombuffer(header.pack(), np.uint8)
+    write_segments(
+        _deal(flat, layout),
+        layout.segment_lengths(),
+        choice.settings,
+        choice.index,
+        choice.bits,
+        out=record[header.size :],
+        threads=threads,
     )
-    header = replace(layout, settings=tuple(choice.settings), words=len(segments) // 4)
-    return header.pack() + segments
+    return record.tobytes()
 
 
-def _fit(flat: Levels, layout: Header, lanes: int, family: Family) -> tuple[Header, Choice]:
+def _count(flat: Levels, layout: Header, threads: int | None) -> Statistics:
+    return gather(_deal(flat, layout), layout.segment_lengths(), threads=threads)
+
+
+def _fit(
+    flat: Levels, layout: Header, lanes: int, family: Family, threads: int | None
+) -> tuple[Header, Choice]:
     """Choose how many weights a segment holds, and the settings: all that fit the buffer."""
     capacity = 32 * layout.buffer_words
     settings: list[Setting] | None = None
     while True:
-        statistics = gather(_deal(flat, layout), layout.segment_lengths())
+        statistics = _count(flat, layout, threads)
         # Settings that were chosen for other segments tell well enough which size will fit.
         choice = choose_among(statistics, settings) if settings else choose(statistics, family)
         worst = int(choice.bits.max())
@@ -160,22 +177,10 @@ def _deal(flat: Levels, header: Header) -> Levels:
     """Levels in the order of their segments."""
     if header.interleave == 1:
         return flat
-    return np.concatenate([flat[header.segment_slice(s)] for s in range(header.segments)])
-
-
-def _payloads(dealt: Levels, counts: Ints, choice: Choice, level_bits: int) -> list[bytes]:
-    """Encode each segment; return the padded payloads."""
-    words = -(-choice.bits // 32)
-    first = np.cumsum(words) - words
-    # A field's low half may be written past its word: one word to spare.
-    packed = np.zeros(int(words.sum()) + 1, np.uint32)
-    member_of = np.repeat(choice.index, counts)
-    for index, setting in enumerate(choice.settings):
-        members = np.flatnonzero(choice.index == index)
-        fields = encode_fields(dealt[member_of == index], counts[members], setting, level_bits)
-        end = np.cumsum(fields.lengths)
-        before = np.cumsum(choice.bits[members]) - choice.bits[members]
-        position = end - fields.lengths + (32 * first[members] - before)[fields.segment]
-        pack_bits(fields.values, fields.lengths, position, packed)
-    data = packed[:-1].astype(">u4").tobytes()
-    return [data[4 * a : 4 * (a + n)] for a, n in zip(first.tolist(), words.tolist(), strict=True)]
+    whole, rest = divmod(header.weights, header.interleave * header.segment_weights)
+    groups = flat[: header.weights - rest].reshape(whole, header.segment_weights, header.interleave)
+    last = flat[header.weights - rest :]
+    return np.concatenate(
+        [groups.transpose(0, 2, 1).reshape(-1)]
+        + [last[lane :: header.interleave] for lane in range(min(rest, header.interleave))]
+    )

@@ -104,9 +104,7 @@ def golden_streams() -> Iterator[Golden]:
         ],
     )  # fmt: skip
     long_runs = [
-        level
-        for run in (0, 4095, 4096, 4097, 8192, 1, 8191)
-        for level in [*[0] * run, 1 + run % 3]
+        level for run in (0, 4095, 4096, 4097, 8192, 1, 8191) for level in [*[0] * run, 1 + run % 3]
     ]
     for name, setting in (
         ("zero_run", replace(ZERO_RUN, order=7, first=7)),
