@@ -41,11 +41,10 @@ class Core(wiring.Component):
     In steady state it gives the smaller of a beat a cycle and the weights that 32 bits a cycle
     hold, whatever the codewords' lengths, as long as no segment has more codewords than weights
     and the segments of a round of ``lanes`` are of like size. At the input, a segment costs its
-    header word and no other cycle, a record the 10 words of its header, a cycle, and 2 cycles for
-    each setting. At the output, a segment costs the lane's pause between two, and a record the
-    latency of lane and dequantizer and a cycle: its segments are loaded before, but decoded only
-    once the last beat of the record before is out of the lanes. Every lane has a buffer of two
-    segments.
+    header word and no other cycle, a record the words of its header and a cycle. At the output,
+    a segment costs the lane's pause between two, and a record the latency of lane and dequantizer
+    and a cycle: its segments are loaded before, but decoded only once the last beat of the record
+    before is out of the lanes. Every lane has a buffer of two segments.
 
     Latency: the first beat comes `LATENCY_CYCLES` and those of lane and dequantizer after the last
     word of the first ``lanes`` segments. A segment is checked before it is decoded, and a beat

@@ -99,7 +99,7 @@ class Lane(wiring.Component):
 
         m.d.comb += reader.stop.eq(interpreter.finish)
         m.d.comb += reader.setting.eq(setting)
-        for name in ("filled", "position", "one", "blank", "past"):
+        for name in ("filled", "position", "one", "after", "blank", "ahead", "past"):
             m.d.comb += getattr(reader, name).eq(getattr(window, name))
         for name in ("step", "end"):
             m.d.comb += getattr(window, name).eq(getattr(reader, name))

@@ -1,10 +1,11 @@
 """What a codeword means (FORMAT.md, section 5)."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress import Mode
+from egress.setting import MAX_RUN
 from egress_hw.codeword import LENGTH_BITS, SYMBOL_BITS, WINDOW_BITS
 from egress_hw.signatures import SettingLayout
 
@@ -14,6 +15,9 @@ RUN_BITS = 16
 
 ABOVE_BITS = SYMBOL_BITS + 1
 """What a run or slot is above the threshold, or the longest run, with a sign."""
+
+NO_STRIDE = 3
+"""Shape of settings without magnitudes above one."""
 
 LEFT_BITS = 17
 """A payload has at most 4095 words of 32 bits."""
@@ -45,12 +49,13 @@ def in_raw_mode(setting: data.View, modes: frozenset[Mode]) -> Value:
 def token_layout() -> data.StructLayout:
     """Return the layout of what was read as one codeword.
 
-    Members: ``symbol``, ``above`` (of a slot: what it is above the threshold), ``sign`` (the bit
-    after it), ``length`` (with that bit if it is a run's or slot's), ``magnitude`` (read with the
-    second code), ``bad`` (not a codeword of any setting), ``blank`` (from this codeword on all
-    bits that were looked at are 0).
+    Members: ``symbol``, ``is_run`` (of a run or slot), ``above`` (of a slot: what it is above the
+    threshold), ``big`` (a magnitude above one follows the slot), ``follower`` (the bit after a run
+    or slot), ``length`` (without that bit; of a magnitude, without its first; of a codeword that is
+    too long, as if by one bit), ``bad`` (not a codeword of any setting), ``blank`` (from this
+    codeword on all bits that were looked at are 0).
     """
-    flags = ("sign", "magnitude", "bad", "blank")
+    flags = ("is_run", "big", "follower", "bad", "blank")
     return data.StructLayout(
         {
             "symbol": unsigned(SYMBOL_BITS),
@@ -61,9 +66,18 @@ def token_layout() -> data.StructLayout:
     )
 
 
-def is_big(above: Value, setting: data.View) -> Value:
-    """Whether a slot, ``above`` the threshold, belongs to a magnitude above one."""
-    return (above >= 0) & above[0] & (above[1] | ~setting.stride)
+def slot_is_big(above: Value, setting: data.View) -> Value:
+    """Whether a slot belongs to a magnitude above one, if ``above`` the threshold is 0 or more."""
+    # Of the low bits, one more for each doubling of the stride must be set.
+    shape = setting.stride
+    return above[0] & (above[1] | (shape == 0)) & (above[2] | ~shape[1]) & (shape != NO_STRIDE)
+
+
+def threshold_of(setting: data.View) -> Value:
+    """Threshold that the field stands for."""
+    field = setting.threshold
+    doubled = Cat(Const(0, 1), field[:2], Const(1, 1))
+    return Mux(field[3], Mux(field[2], doubled << 1, doubled), field)
 
 
 def meaning_layout(level_bits: int) -> data.StructLayout:
@@ -131,37 +145,33 @@ class Meaning(wiring.Component):
         runs = in_run_mode(self.setting, self._modes)
         joint = in_joint_mode(self.setting, self._modes)
         token, meaning = self.i.payload, self.o.payload
+        is_run = token.is_run
         free = Signal()
         m.d.comb += free.eq(self.o.ready | ~self.o.valid)
         m.d.comb += self.i.ready.eq(free)
 
-        is_run, big, at_limit, bad = Signal(), Signal(), Signal(), Signal()
+        at_limit, bad = Signal(), Signal()
         run = Signal(RUN_BITS)
-        run_limit = Signal(14)
-        m.d.comb += is_run.eq(runs & ~token.magnitude)
-        m.d.comb += run_limit.eq(1 << self.setting.run_limit)
-        m.d.comb += big.eq(joint & is_big(token.above, self.setting))
-        m.d.comb += run.eq(self._run(m, joint, big))
-        spare = Signal(signed(RUN_BITS + 1))
-        m.d.comb += spare.eq(run_limit - run)
-        m.d.comb += at_limit.eq(spare == 0)
-        bad_run = (spare < 0) | (at_limit & (token.sign | big))
+        m.d.comb += run.eq(self._run(m, joint))
+        m.d.comb += at_limit.eq(run == MAX_RUN)
+        goes_on = token.follower | token.big
+        bad_run = (run > MAX_RUN) | (at_limit & goes_on)
         m.d.comb += bad.eq(Mux(is_run, bad_run, self._bad_level(runs, joint)))
-        held_sign = Signal()
         left = Signal(LEFT_BITS)
         left_next = Signal(signed(LEFT_BITS + 1))
-        m.d.comb += left_next.eq(left - token.length)
+        # Less the length, and the bit after a run: a borrow, where the complement lacks its one.
+        less = Cat(~is_run, ~token.length, Const(-1, LEFT_BITS + 1 - LENGTH_BITS))
+        m.d.comb += left_next.eq((Cat(Const(1, 1), left) + less)[1:])
         with m.If(free):
             m.d.sync += self.o.valid.eq(self.i.valid)
             m.d.sync += meaning.run.eq(Mux(is_run, run, 0))
-            m.d.sync += meaning.has_level.eq(~is_run | (joint & ~big & ~at_limit))
-            m.d.sync += meaning.must_go_on.eq(is_run & (token.sign | big))
-            m.d.sync += meaning.level.eq(self._level(runs, joint, is_run, held_sign))
-            m.d.sync += meaning.bad.eq(token.bad | bad | (token.length > WINDOW_BITS))
+            m.d.sync += meaning.has_level.eq(~is_run | (joint & ~token.big & ~at_limit))
+            m.d.sync += meaning.must_go_on.eq(is_run & goes_on)
+            m.d.sync += meaning.level.eq(self._level(runs, joint, is_run))
+            m.d.sync += meaning.bad.eq(token.bad | bad)
             m.d.sync += meaning.overrun.eq(left_next < 0)
             m.d.sync += meaning.padding.eq(token.blank & (left < WINDOW_BITS))
             with m.If(self.i.valid):
-                m.d.sync += held_sign.eq(token.sign)
                 m.d.sync += left.eq(left_next)
         with m.If(self.start):
             m.d.sync += left.eq(self.words << 5)
@@ -169,41 +179,39 @@ class Meaning(wiring.Component):
             m.d.sync += self.o.valid.eq(0)
         return m
 
-    def _run(self, m: Module, joint: Value, big: Value) -> Value:
-        """Return the run of a slot: above the threshold, ``big`` slots lie at regular places."""
+    def _run(self, m: Module, joint: Value) -> Value:
+        """Return the run of a slot: above the threshold, big slots lie at regular places."""
         token = self.i.payload
         passed = Signal(RUN_BITS)
         with m.If(joint & (token.above >= 0)):
-            m.d.comb += passed.eq(Mux(self.setting.stride, token.above >> 2, token.above >> 1))
-        return Mux(big, passed, (token.symbol - passed)[:RUN_BITS])
+            with m.Switch(self.setting.stride):
+                for shape in range(NO_STRIDE):
+                    with m.Case(shape):
+                        m.d.comb += passed.eq(token.above >> (shape + 1))
+        return Mux(token.big, passed, (token.symbol - passed)[:RUN_BITS])
 
     def _bad_level(self, runs: Value, joint: Value) -> Value:
         """Whether the symbol of a level or a magnitude is above the largest.
 
-        With M the largest level, symbols are at most 2*M = 0b1...10, magnitudes at most
-        M - 1 = 0b1...10 (zero-run) or M - 2 = 0b1...01 (joint).
+        With M the largest level, symbols are at most 2*M = 0b1...1110, magnitudes at most
+        2*M - 1 = 0b1...1101 (zero-run) or 2*M - 3 = 0b1...1011 (joint).
         """
-
-        def exceeds(bits: int) -> Value:
-            symbol = self.i.payload.symbol
-            ones = symbol[2:bits].all()
-            too_long = symbol[bits:].any() if bits < SYMBOL_BITS else Const(0)
-            return too_long | (ones & symbol[1] & (symbol[0] | joint))
-
-        bad = Mux(runs, exceeds(7), exceeds(8))
+        symbol = self.i.payload.symbol
+        low_bits = (symbol[1] | joint) & (symbol[0] | runs)
+        bad = symbol[8:].any() | (symbol[2:8].all() & low_bits)
         if self._max_level_bits == 8:
             return bad
-        return Mux(self.wide, Mux(runs, exceeds(15), exceeds(16)), bad)
+        return Mux(self.wide, symbol[2:16].all() & low_bits, bad)
 
-    def _level(self, runs: Value, joint: Value, is_run: Value, held_sign: Value) -> Value:
+    def _level(self, runs: Value, joint: Value, is_run: Value) -> Value:
         """Return the level as one sum: its negation is that of the bits, plus one."""
         token = self.i.payload
-        symbol = token.symbol[: self._max_level_bits]
-        operand = Mux(is_run, 0, Mux(runs, symbol, symbol >> 1))
-        negative = Mux(runs, Mux(is_run, token.sign, held_sign), ~symbol[0])
+        operand = Mux(is_run, 0, token.symbol >> 1)[: self._max_level_bits]
+        # Of a magnitude, 1 or 3 were taken from the symbol, so that the negative are odd.
+        negative = Mux(is_run, token.follower, token.symbol[0] == runs)
         # With d the magnitude minus the operand, the sum is d or, if negative, 1 - d. For a plain
         # symbol d is 1 if positive, else 0; zero-run 1; joint 2; for a slot that is not big 1.
         if_positive = Mux(is_run | ~joint, 1, 2)
         if_negative = Mux(runs, Mux(is_run | ~joint, 0, -1), 1)
-        bits = Mux(negative, ~operand, operand)[: self._max_level_bits]
+        bits = Mux(negative, ~operand, operand)
         return bits + Mux(negative, if_negative, if_positive)

@@ -11,9 +11,9 @@ import numpy as np
 
 from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
-from egress.record import HEADER_BYTES, MIN_SEGMENT_WORDS, Header, crc16
+from egress.record import MIN_SEGMENT_WORDS, Header, crc16
 from egress.reference import decode_segment
-from egress.setting import Mode, Setting
+from egress.setting import MAX_RUN, Mode, Setting, symbol_to_level
 from egress_hw.signatures import Output
 
 Decode = Callable[[bytes, int, Setting, int], tuple[list[int], Reason | None]]
@@ -118,7 +118,7 @@ def _segments(
     """Good levels and number of weights of each segment, up to a framing error; faults; stops."""
     segments: list[tuple[list[int], int]] = []
     faults: list[tuple[Reason, int]] = []
-    at, end = HEADER_BYTES, HEADER_BYTES + 4 * header.words
+    at, end = header.size, header.record_size
     number = 0
     for number, weights in enumerate(header.segment_lengths().tolist()):
         if end - at < 4 * MIN_SEGMENT_WORDS:
@@ -194,19 +194,17 @@ def _levels_before(bits: str, end: int, setting: Setting) -> list[int]:
         else:
             symbol, at = setting.code.decode(bits, at)
         if setting.mode in (Mode.PLAIN, Mode.RAW):
-            levels.append((symbol + 1) // 2 if symbol % 2 else -(symbol // 2))
+            levels.append(symbol_to_level(symbol))
             continue
         joint = setting.mode is Mode.JOINT
         run, big = setting.unslot(symbol) if joint else (symbol, False)
-        negative, at = bits[at] == "1", at + 1
         levels += [0] * run
-        if run == setting.max_run:
-            continue
-        magnitude = 1
-        if big or not joint:
-            if at >= end:
-                break
+        if run == MAX_RUN:
+            at += 1
+        elif joint and not big:
+            levels.append(-1 if bits[at] == "1" else 1)
+            at += 1
+        elif at < end:
             symbol, at = setting.magnitude_code.decode(bits, at)
-            magnitude = symbol + (2 if joint else 1)
-        levels.append(-magnitude if negative else magnitude)
+            levels.append(symbol_to_level(symbol + setting.magnitude_base))
     return levels

@@ -8,9 +8,9 @@ from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
-from egress.record import BUFFER_RANGE, HEADER_WORDS, MAGIC, MIN_SEGMENT_WORDS, VERSION
+from egress.record import BUFFER_RANGE, FIXED_WORDS, MAGIC, MIN_SEGMENT_WORDS, VERSION
 from egress_hw.dealer import Dealer
-from egress_hw.header import HeaderFields, fields_layout
+from egress_hw.header import MAX_HEADER_WORDS, HeaderFields, fields_layout
 from egress_hw.signatures import WORD_BITS
 
 WORDS_FIELD_BITS = 12
@@ -45,10 +45,9 @@ class RecordParser(wiring.Component):
     """Parser of records: checks framing and CRCs, and gives the segments' payloads.
 
     One word a cycle, without a lost cycle within and between segments (the header word of a
-    segment is the only one that gives no piece). After the 10 words of a record's header a cycle
-    and 2 for each of its settings pass, and if its first segment ends within 35 cycles of the
-    header's fourth word, it waits for the `Dealer`. A word becomes a piece 2 cycles after it is
-    taken.
+    segment is the only one that gives no piece). After the words of a record's header a cycle
+    passes, and if its first segment ends within 35 cycles of the header's fourth word, it waits
+    for the `Dealer`. A word becomes a piece 2 cycles after it is taken.
 
     Refused are, with the reasons of FORMAT.md, section 9: 1 to 4, with every rule on the header;
     5, larger buffers or wider levels than asked for here; 6; 11, where ``words`` cannot hold any
@@ -127,7 +126,8 @@ class RecordParser(wiring.Component):
         with m.If(self.record.ready):
             m.d.sync += self.record.valid.eq(0)
 
-        self._index = Signal(range(HEADER_WORDS))
+        self._index = Signal(range(MAX_HEADER_WORDS))
+        self._interleave = Signal(8)  # minus one
         self._crc_field = Signal(16)
         self._crc_low = Signal(16)  # what the CRC sees for the word's lower half
         m.d.comb += [self._crc.data.eq(Cat(self._crc_low, self._word[16:]))]
@@ -188,19 +188,19 @@ class RecordParser(wiring.Component):
             self._word,
             self._index,
         )
+        deals = Signal()
         m.d.comb += [
             header.word.eq(word),
             header.index.eq(index),
             header.write.eq(self._take),
             crc.valid.eq(self._take),
             crc.start.eq(self._take & (index == 0)),
-            self._crc_low.eq(Mux(index == HEADER_WORDS - 1, 0, word[:16])),
+            self._crc_low.eq(Mux(deals, 0, word[:16])),
             # Word 2 passes before word 3 and waits in `_left` until the dealer has it.
             dealer.i.payload.weights.eq(self._left),
             dealer.i.payload.segment_weights.eq(word[16:]),
-            dealer.i.payload.interleave.eq(word[:8]),
+            dealer.i.payload.interleave.eq(self._interleave),
         ]
-        deals = Signal()
         m.d.comb += deals.eq(index == 3)
         with m.If(self._ended & ~self._none_left):
             self._refuse(m, Reason.BAD_LENGTH)
@@ -216,12 +216,15 @@ class RecordParser(wiring.Component):
                         self._refuse(m, Reason.BAD_MAGIC)
                     with m.Elif(word[:8] != VERSION):
                         self._refuse(m, Reason.UNSUPPORTED_VERSION)
+                with m.Case(1):
+                    m.d.sync += self._interleave.eq(word[16:24])
                 with m.Case(2, 4):
                     m.d.sync += self._left.eq(word)
-                with m.Case(HEADER_WORDS - 1):
-                    m.d.sync += index.eq(0)
+                with m.Case(3):
                     m.d.sync += self._crc_field.eq(word[:16])
-                    m.next = "Check"
+            with m.If(index == FIXED_WORDS + header.fields.count):
+                m.d.sync += index.eq(0)
+                m.next = "Check"
 
     def _check_header(self, m: Module) -> None:
         fields = self._header.fields
@@ -230,16 +233,15 @@ class RecordParser(wiring.Component):
             unsupported |= fields.wide
         with m.If(~self.o.payload.intact):
             self._refuse(m, Reason.BAD_HEADER_CRC)
-        with m.Elif(~self._header.busy):
-            with m.If(self._header.bad):
-                self._refuse(m, Reason.BAD_HEADER_FIELD)
-            with m.Elif(unsupported):
-                self._refuse(m, Reason.BUFFER_TOO_SMALL)
-            with m.Elif(self._short):
-                self._refuse(m, Reason.BAD_LENGTH)
-            with m.Else():
-                m.d.sync += self.record.valid.eq(1)
-                m.next = "Segment"
+        with m.Elif(self._header.bad):
+            self._refuse(m, Reason.BAD_HEADER_FIELD)
+        with m.Elif(unsupported):
+            self._refuse(m, Reason.BUFFER_TOO_SMALL)
+        with m.Elif(self._short):
+            self._refuse(m, Reason.BAD_LENGTH)
+        with m.Else():
+            m.d.sync += self.record.valid.eq(1)
+            m.next = "Segment"
 
     def _read_segment_header(self, m: Module) -> None:
         crc, word, o = self._crc, self._word, self.o.payload

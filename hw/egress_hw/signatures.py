@@ -18,13 +18,16 @@ Output = Literal["level", "float32", "bfloat16"]
 class SettingLayout(data.Struct):
     """A setting's word as it stands in the record's header, split into fields."""
 
-    reserved: unsigned(5)  # pyright: ignore[reportInvalidTypeForm]
-    run_limit: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
-    stride: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
+    stride: unsigned(2)  # pyright: ignore[reportInvalidTypeForm]
     threshold: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
     magnitude_head: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    magnitude_half: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
     magnitude_order: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    swap: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
+    first_half: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
+    first: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
     head: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
+    half: unsigned(1)  # pyright: ignore[reportInvalidTypeForm]
     order: unsigned(4)  # pyright: ignore[reportInvalidTypeForm]
     mode: unsigned(2)  # pyright: ignore[reportInvalidTypeForm]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.codeword import PAST_BITS, leading_zeros, shift_right
+from egress_hw.codeword import PAST_BITS, ZEROS_BITS, find_one, shift_right
 from egress_hw.signatures import WORD_BITS
 
 
@@ -33,13 +33,17 @@ class Window(wiring.Component):
     one : Out(7)
         Place, counted as `position` is, of the first one not done with, 64 or more if there is
         none in either word.
+    after : Out(1)
+        The bit after that first one.
     blank : Out(1)
         All bits that are not done with are 0.
     step : In(1)
         Move the position to `end`. Allowed while `filled`.
     end : In(6)
-        At least `position`, and at most 32 more.
-    past : Out(18)
+        At least `position`, which gives a `past` of no bits, and at most 32 more.
+    ahead : Out(2)
+        The next two bits, the first in bit 1.
+    past : Out(19)
         The bits moved over by the last step, the latest in bit 0. Above them are zeros. Steady
         until the next step.
     taken : Out(1)
@@ -53,7 +57,9 @@ class Window(wiring.Component):
     filled: Signal
     position: Signal
     one: Signal
+    after: Signal
     blank: Signal
+    ahead: Signal
     step: Signal
     end: Signal
     past: Signal
@@ -68,8 +74,10 @@ class Window(wiring.Component):
                 "stop": In(1),
                 "filled": Out(1),
                 "position": Out(5),
-                "one": Out(7),
+                "one": Out(ZEROS_BITS),
+                "after": Out(1),
                 "blank": Out(1),
+                "ahead": Out(2),
                 "step": In(1),
                 "end": In(6),
                 "past": Out(PAST_BITS),
@@ -110,13 +118,16 @@ class Window(wiring.Component):
         with m.If(begins):
             m.d.sync += [self.position.eq(0), crossed.eq(1)]
 
-        none, zeros = leading_zeros(undone)
-        low_none, low_zeros = leading_zeros(low)
+        # The bits after those of a word; behind the second there are none to be looked at.
+        none, zeros, after = find_one(undone, Cat(low[-1], high[:-1]))
+        low_none, low_zeros, low_after = find_one(low, Cat(Const(0, 1), low[:-1]))
         m.d.comb += self.blank.eq(none & low_none)
         m.d.comb += self.one.eq(Cat(Mux(none, low_zeros, zeros), none, self.blank))
-        moved = Cat(high, Mux(crossed, old[:PAST_BITS], 0))
-        # To the right by 32 - position, that is by its complement after one bit.
-        m.d.comb += self.past.eq(shift_right(moved[1:], ~self.position, PAST_BITS))
+        m.d.comb += self.after.eq(Mux(none, low_after, after))
+        around = Cat(low[-1], high, Mux(crossed, old[:PAST_BITS], 0))
+        # To the right by 31 - position; these bits are known well before `one`.
+        shifted = shift_right(around, ~self.position, PAST_BITS + 2)
+        m.d.comb += [self.ahead.eq(shifted[:2]), self.past.eq(shifted[2:])]
         return m
 
 

@@ -15,12 +15,13 @@ from egress.reference import encode_segment
 from egress.setting import Mode, Setting, max_level
 
 SETTINGS = (
-    Setting(Mode.PLAIN, 0),
-    Setting(Mode.PLAIN, 2, 3),
+    Setting.exp_golomb(0),
+    Setting(Mode.PLAIN, 2, 3, 1, half=True),
+    Setting(Mode.PLAIN, 3, 2, 0, first_half=True, swap=True),
     Setting(Mode.RAW, 7),
-    Setting(Mode.ZERO_RUN, 1, 4, 0, 3, run_limit=6),
-    Setting(Mode.JOINT, 1, 4, 0, 2, threshold=3, stride=2, run_limit=6),
-    Setting(Mode.JOINT, 2, 4, 0, 2, threshold=5, stride=4, run_limit=5),
+    Setting(Mode.ZERO_RUN, 1, 4, 2, magnitude_head=3),
+    Setting(Mode.JOINT, 1, 4, 0, magnitude_head=2, threshold=3, stride=2),
+    Setting(Mode.JOINT, 2, 4, 2, True, True, magnitude_half=True, threshold=10, stride=8),
 )
 
 
@@ -183,8 +184,9 @@ def piece_as_tuple(piece: Any) -> tuple[Any, ...]:
 def fields_of(word: int) -> dict[str, int]:
     """A setting's word as the simulator takes a `SettingLayout`."""
     names = (
-        ("reserved", 5), ("run_limit", 4), ("stride", 1), ("threshold", 4), ("magnitude_head", 4),
-        ("magnitude_order", 4), ("head", 4), ("order", 4), ("mode", 2),
+        ("stride", 2), ("threshold", 4), ("magnitude_head", 4), ("magnitude_half", 1),
+        ("magnitude_order", 4), ("swap", 1), ("first_half", 1), ("first", 4), ("head", 4),
+        ("half", 1), ("order", 4), ("mode", 2),
     )  # fmt: skip
     out = {}
     for name, width in names:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress import BitstreamError, Mode, Reason, Setting
-from egress.reference import decode_segment, encode_segment
-from egress.setting import symbol_to_level
+from egress import Mode, Reason, Setting
+from egress.reference import encode_segment
 from egress_hw.lane import Lane
+from egress_hw.model import decode_payload
 from egress_hw.signatures import SettingLayout
 
 from ..egress.strategies import levels_for, settings_of
@@ -49,41 +49,12 @@ class Piece:
         """`(level, error)` of each beat, and the fault."""
         if self.damaged:
             return [(0, 1)] * self.weights, 0
-        try:
-            levels = decode_segment(self.bits, self.weights, self.setting, self.level_bits)
-        except BitstreamError as error:
-            good = levels_before(self.bits, self.setting, error.bit_offset)[: self.weights]
-            if error.reason is Reason.BAD_PADDING:
-                assert len(good) == self.weights
-            errors = [(0, 1)] * (self.weights - len(good))
-            return [(level, 0) for level in good] + errors, int(error.reason)
-        return [(level, 0) for level in levels], 0
-
-
-def levels_before(bits, setting, end):
-    """Levels of the codewords before bit ``end``, all of which are good."""
-    levels = []
-    at = 0
-    while at < end:
-        if setting.mode is Mode.RAW:
-            at += setting.order + 1
-            levels.append(symbol_to_level(int(bits[at - setting.order - 1 : at], 2)))
-            continue
-        symbol, at = setting.code.decode(bits, at)
-        if setting.mode is Mode.PLAIN:
-            levels.append(symbol_to_level(symbol))
-            continue
-        joint = setting.mode is Mode.JOINT
-        run, big = setting.unslot(symbol) if joint else (symbol, False)
-        sign = -1 if bits[at] == "1" else 1
-        at += 1
-        levels += [0] * run
-        if joint and not big and run < setting.max_run:
-            levels.append(sign)
-        elif (big or (not joint and run < setting.max_run)) and at < end:
-            magnitude, at = setting.magnitude_code.decode(bits, at)
-            levels.append(sign * (magnitude + (2 if joint else 1)))
-    return levels
+        payload = int(self.bits, 2).to_bytes(len(self.bits) // 8, "big")
+        levels, reason = decode_payload(payload, self.weights, self.setting, self.level_bits)
+        if reason is Reason.BAD_PADDING:
+            assert len(levels) == self.weights
+        errors = [(0, 1)] * (self.weights - len(levels))
+        return [(level, 0) for level in levels] + errors, int(reason or 0)
 
 
 def pad(bits):
@@ -192,11 +163,11 @@ def test_a_lane_of_some_modes_decodes_them(modes, draw):
     decode(pieces, dut=Lane(8, frozenset(modes)))
 
 
-PLAIN = Setting(Mode.PLAIN, order=1)
+PLAIN = Setting.exp_golomb(1)
 RAW = Setting(Mode.RAW, order=7)
 RAW_16 = Setting(Mode.RAW, order=15)
-ZERO_RUN = Setting(Mode.ZERO_RUN, order=1, magnitude_order=0, run_limit=4)
-JOINT = Setting(Mode.JOINT, order=1, head=2, threshold=3, stride=4, run_limit=4)
+ZERO_RUN = Setting(Mode.ZERO_RUN, order=1, first=1, magnitude_order=0)
+JOINT = Setting(Mode.JOINT, order=1, head=2, first=1, threshold=3, stride=4)
 
 
 def test_a_damaged_segment_between_good_ones_keeps_its_place():
