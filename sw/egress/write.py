@@ -25,6 +25,7 @@ def write_segments(
     index: Ints,
     bits: Ints,
     *,
+    out: NDArray[np.uint8] | None = None,
     threads: int | None = None,
 ) -> NDArray[np.uint8]:
     """Write all segments of a record, headers included.
@@ -41,6 +42,8 @@ def write_segments(
         Which of them each segment uses.
     bits : int, shape (segments,)
         Bits of each payload before padding, which `egress.choose` knows.
+    out : uint8, shape (bytes,), optional
+        Where the segments go, and what is returned; exactly as large as they are.
     threads : int, optional
         By default, as many as there are processors, where there are weights enough.
 
@@ -65,7 +68,10 @@ def write_segments(
     _check(dealt, counts, settings, index, words)
     for setting in settings:
         setting.check(level_bits)
-    out = np.empty(4 * int((words + 1).sum()), np.uint8)
+    size = 4 * int((words + 1).sum())
+    out = np.empty(size, np.uint8) if out is None else out
+    if out.shape != (size,) or not out.flags.c_contiguous:
+        raise ValueError(f"out must be {size} bytes in one piece, not {out.shape}")
     name = kernels.active()
     if name == "numpy":
         _write_numpy(dealt, counts, settings, index, words, out)

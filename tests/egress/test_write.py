@@ -218,6 +218,11 @@ def test_a_wrong_length_is_refused_and_nothing_else_is_written(kernel, use):
             ValueError,
             "levels must have one dimension; counts, index and bits one and the same",
         ),
+        (
+            {"out": np.zeros(15, np.uint8)},
+            ValueError,
+            "out must be 16 bytes in one piece, not (15,)",
+        ),
         ({"threads": 0}, ValueError, "threads must be 1 or more, not 0"),
         (
             {"settings": [Setting(Mode.RAW, order=12)]},
