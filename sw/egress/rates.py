@@ -110,6 +110,12 @@ class FileRates:
         """Tensors of `LARGE` weights or more."""
         return [row for row in self.rows if row.weights >= LARGE]
 
+    @property
+    def large_below_mlw(self) -> int | None:
+        """How many of them have a stream below `mlw_codec`; None if that is not known."""
+        known = [row.below_mlw for row in self.large if row.below_mlw is not None]
+        return sum(known) if len(known) == len(self.large) else None
+
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, all there is to do, and a tensor's name."""
@@ -224,7 +230,7 @@ def to_json(files: Sequence[FileRates], versions: Mapping[str, str | None]) -> s
     blocks = []
     for file in files:
         rows = ",\n".join(line(row, "    ") for row in file.rows)
-        below = sum(row.below_mlw is True for row in file.large)
+        below = json.dumps(file.large_below_mlw)
         blocks.append(
             f'  {{\n   "file": {json.dumps(file.file)},\n'
             f'   "large_tensors": {len(file.large)},\n   "large_below_mlw": {below},\n'
@@ -267,15 +273,14 @@ def markdown(files: Sequence[FileRates]) -> str:
     """Table of the files' totals in Markdown, bits a weight, each file by its name's stem."""
     columns = list(files[0].total.bits)
     headings = [COLUMNS.get(column) or PAPER_COLUMNS[column] for column in columns]
-    rows = [["model", "weights", "zeros", *headings, f"below mlw_codec, of {LARGE:,} up"]]
+    rows = [["model", "weights", "zeros", *headings, "large below mlw_codec"]]
     rows.append(["---"] + ["---:"] * (len(rows[0]) - 1))
     for file in files:
         total = file.total
-        known = all(row.below_mlw is not None for row in file.large)
-        below = f"{sum(row.below_mlw is True for row in file.large)} of {len(file.large)}"
+        below = file.large_below_mlw
         cells = [show(total.per_weight(column)) for column in columns]
         name, zeros = Path(file.file).stem, f"{total.zeros / total.weights:.0%}"
-        last = below if known and file.large else "-"
+        last = "-" if below is None or not file.large else f"{below} of {len(file.large)}"
         rows.append([name, f"{total.weights:,}", zeros, *cells, last])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 

@@ -16,9 +16,12 @@ from egress.rates import (
     FileRates,
     Row,
     from_json,
+    markdown,
     replace_table,
     to_json,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -73,7 +76,9 @@ def test_the_total_is_the_sum_of_the_tensors(capsys, levels):
 
 
 def test_missing_peers_show_a_dash_and_how_to_get_them(capsys, levels, no_peers):
-    out = rates(capsys, "levels.npz")
+    out = rates(capsys, "levels.npz", "--json", "out.json")
+    (file,) = json.loads(Path("out.json").read_text())["files"]
+    assert file["large_below_mlw"] is None
     assert out.splitlines()[1].split()[-3:] == ["-", "-", "-"]
     assert "not installed: mlw_codec, zstd -19, DeepCABAC; `make peers` installs" in out
     assert "below mlw_codec in" not in out
@@ -161,3 +166,11 @@ def test_what_is_written_is_read_back():
     files = [FileRates("f.npz", (row,))]
     versions = {"mlw_codec": None}
     assert from_json(to_json(files, versions), Path("x")) == (files, versions)
+
+
+def test_the_table_in_the_documents_is_the_committed_result():
+    result = ROOT / "docs" / "results" / "rates.json"
+    files, versions = from_json(result.read_text(), result)
+    assert all(versions.values())
+    document = (ROOT / "docs" / "codes.md").read_text()
+    assert f"{BEGIN}\n{markdown(files)}\n{END}" in document

@@ -172,11 +172,10 @@ def _print_files(files: Sequence[FileRates]) -> None:
             [_cells(row) for row in (*file.rows, file.total)],
             total=True,
         )
-        if any(row.below_mlw is not None for row in file.large):
-            below = sum(row.below_mlw is True for row in file.large)
+        if file.large and file.large_below_mlw is not None:
             print(
-                f"stream below mlw_codec in {below} of {len(file.large)} tensors of {LARGE:,} "
-                "weights or more"
+                f"stream below mlw_codec in {file.large_below_mlw} of {len(file.large)} tensors of "
+                f"{LARGE:,} weights or more"
             )
         if file.total.clipped:
             print(f"{file.total.clipped:,} levels beyond +-255 were clipped for mlw_codec")
