@@ -88,7 +88,7 @@ class CodecRow:
     bits_per_weight : float
         All of the output's bits.
     encode, decode : Speed or None
-        Encoding is None for copies, and for several threads, which only decode.
+        Encoding is None for copies.
     copy_share : float
         Decoded weights over bytes that numpy copies in the same time, in the same rounds.
     detail : str
@@ -276,19 +276,13 @@ def _rows(
                 codec.name,
                 given,
                 rounds[0]["bits"] / given,
-                _encode_speed(codec, given, rounds),
+                None if codec.name == COPY else Speed.of(given, [a["encode"] for a in rounds]),
                 decode,
                 decode.median / copy,
                 codec.detail or rounds[0].get("detail", ""),
             )
         )
     return rows
-
-
-def _encode_speed(codec: _Codec, weights: int, rounds: Sequence[dict[str, Any]]) -> Speed | None:
-    if codec.name == COPY or rounds[0]["encode"] is None:
-        return None
-    return Speed.of(weights, [answer["encode"] for answer in rounds])
 
 
 def _missing(peers: Peers) -> list[str]:
