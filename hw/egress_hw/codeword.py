@@ -73,10 +73,11 @@ def add_and_subtract(a: Value, b: Value, c: Value, width: int) -> Value:
 def found_layout() -> data.StructLayout:
     """Return the layout of what is known of a codeword when its bits have been moved over.
 
-    Members: ``field`` (it is a field: no zeros, and of its value no one in front), ``zeros``
-    (before its one, less one that was taken before), ``tail`` (its suffix has grown), ``order`` and
-    ``extra`` (together the bits of a suffix that has not grown, or of the field), ``lead``,
-    ``triple`` and ``base``: symbol = value + ((3 if triple else 1) * lead << order) + base.
+    Members: ``field`` (if it is a magnitude, then a field: no zeros, and no one before the value),
+    ``zeros`` (before its one, less one that was taken before), ``tail`` (its suffix has grown),
+    ``order`` and ``extra`` (together the bits of a suffix that has not grown, or of the field),
+    ``lead``, ``triple`` and ``base``: symbol = value + ((3 if triple else 1) * lead << order) +
+    base.
     """
     return data.StructLayout(
         {
@@ -106,6 +107,8 @@ class CodewordValue(wiring.Component):
     value : In(18)
         The codeword's one and suffix, or the field, ending in bit 0, as far as they fit. Above
         them are zeros.
+    magnitude : In(1)
+        It was found with the second code, or is a raw field.
     head : In(signed(5))
         How many of ``zeros`` there are before the suffix grows.
     whole : In(1)
@@ -123,6 +126,7 @@ class CodewordValue(wiring.Component):
 
     found: data.View
     value: Signal
+    magnitude: Signal
     head: Signal
     whole: Signal
     length: Signal
@@ -135,6 +139,7 @@ class CodewordValue(wiring.Component):
             {
                 "found": In(found_layout()),
                 "value": In(VALUE_BITS),
+                "magnitude": In(1),
                 "head": In(signed(5)),
                 "whole": In(1),
                 "length": Out(LENGTH_BITS),
@@ -155,13 +160,15 @@ class CodewordValue(wiring.Component):
         m.d.comb += self.symbol.eq(wide_symbol)
 
         # At most 31 + 15 + 3 + 31 + 1 bits if there are less than 32 zeros.
-        growth, suffix_bits, length = Signal(6), Signal(6), Signal(7)
-        too_long = Signal()
+        field, too_long = Signal(), Signal()
+        zeros, growth, suffix_bits, length = Signal(ZEROS_BITS), Signal(6), Signal(6), Signal(7)
+        m.d.comb += field.eq(found.field & self.magnitude)
+        m.d.comb += zeros.eq(Mux(field, 0, found.zeros))
         m.d.comb += growth.eq(Mux(found.tail, found.zeros[:5] - self.head, 0))
         m.d.comb += suffix_bits.eq(found.order + found.extra + growth)
-        m.d.comb += length.eq(found.zeros[:5] + suffix_bits + ~found.field)
+        m.d.comb += length.eq(zeros[:5] + suffix_bits + ~field)
         low_bits = length[:5].any() | ~self.whole
-        m.d.comb += too_long.eq(found.zeros[5:].any() | length[6] | (length[5] & low_bits))
+        m.d.comb += too_long.eq(zeros[5:].any() | length[6] | (length[5] & low_bits))
         m.d.comb += self.length.eq(Mux(too_long, WINDOW_BITS + self.whole, length))
         m.d.comb += self.bad.eq(
             too_long | (suffix_bits >= VALUE_BITS) | wide_symbol[SYMBOL_BITS:].any()

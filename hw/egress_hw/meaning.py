@@ -66,13 +66,6 @@ def token_layout() -> data.StructLayout:
     )
 
 
-def slot_is_big(above: Value, setting: data.View) -> Value:
-    """Whether a slot belongs to a magnitude above one, if ``above`` the threshold is 0 or more."""
-    # Of the low bits, one more for each doubling of the stride must be set.
-    shape = setting.stride
-    return above[0] & (above[1] | (shape == 0)) & (above[2] | ~shape[1]) & (shape != NO_STRIDE)
-
-
 def threshold_of(setting: data.View) -> Value:
     """Threshold that the field stands for."""
     field = setting.threshold

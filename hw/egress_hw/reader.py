@@ -16,10 +16,10 @@ from egress_hw.codeword import (
 )
 from egress_hw.meaning import (
     ABOVE_BITS,
+    NO_STRIDE,
     in_joint_mode,
     in_raw_mode,
     in_run_mode,
-    slot_is_big,
     threshold_of,
     token_layout,
 )
@@ -107,17 +107,19 @@ class Reader(wiring.Component):
             with m.If(magnitude):
                 # An OR costs the late one less than a choice: one of the two is 0.
                 m.d.comb += [self.end.eq(second.end | field_end), found.eq(second.found)]
+            # These do not wait for `magnitude`, which is taken into account when they are used.
+            m.d.comb += found.zeros.eq(first.found.zeros)
+            m.d.comb += found.field.eq(second.found.field)
 
         # Known late: the sign of `above`. Until then, what it means if negative, and if not.
         above = self._above(m, value.scaled, is_class_0, free, joint)
         waits, big, follows = Signal(), Signal(), Signal()
         m.d.comb += waits.eq(s_valid & s_run)
-        m.d.comb += big.eq(joint & slot_is_big(above, setting))
-        m.d.comb += follows.eq(
-            (~s_valid & expected) | Mux(above[-1], waits & ~joint, waits & big)
-        )
+        m.d.comb += big.eq(self._ends_in_ones(m, above, joint))
+        m.d.comb += follows.eq((~s_valid & expected) | Mux(above[-1], waits & ~joint, waits & big))
         m.d.comb += magnitude.eq(raw | follows)
-        m.d.comb += [value.found.eq(s_found), value.whole.eq(~runs)]
+        m.d.comb += [value.found.eq(s_found), value.magnitude.eq(s_magnitude)]
+        m.d.comb += value.whole.eq(~runs)
         m.d.comb += value.value.eq(Mux(s_run, self.past[1:], self.past))
         m.d.comb += value.head.eq(Mux(s_magnitude, setting.magnitude_head - 1, setting.head))
 
@@ -213,6 +215,7 @@ class Reader(wiring.Component):
         m.d.comb += ending.eq(add_with_carry(one, fixed, is_long))
         m.d.comb += ending_tail.eq(Cat(is_long, one) + (fixed_tail - position)[:6])
 
+        m.d.comb += found.zeros.eq(one - position)
         m.d.comb += found.order.eq(Mux(raw, setting.order, setting.magnitude_order))
         with m.If(found.field):
             # With its one in front it would be three times 1 << order more than the symbol.
@@ -221,7 +224,7 @@ class Reader(wiring.Component):
                 m.d.comb += found.lead.eq(Mux(starts, -1, 1))
         with m.Else():
             m.d.comb += sought.end.eq(Mux(tail, ending_tail, ending))
-            m.d.comb += [found.zeros.eq(one - position), found.tail.eq(tail)]
+            m.d.comb += found.tail.eq(tail)
             m.d.comb += [found.extra.eq(half + is_long), found.triple.eq(half)]
             m.d.comb += found.lead.eq(Mux(tail, head_less_one, (one - position)[:5].as_signed()))
         return sought, field_end
@@ -245,3 +248,14 @@ class Reader(wiring.Component):
         m.d.comb += [value.eq(self.past[1:]), more.eq(scaled)]
         m.d.comb += above.eq(add_and_subtract(value, more, less, ABOVE_BITS))
         return above
+
+    def _ends_in_ones(self, m: Module, above: Value, joint: Value) -> Value:
+        """Whether a slot belongs to a magnitude above one, if ``above`` the threshold is 0 or more.
+
+        Of its low bits, one more for each doubling of the stride must be set.
+        """
+        shape = self.setting.stride
+        strides, from_4, from_8 = Signal(), Signal(), Signal()
+        m.d.sync += [strides.eq(joint & (shape != NO_STRIDE)), from_4.eq(shape != 0)]
+        m.d.sync += from_8.eq(shape[1])
+        return strides & above[0] & (above[1] | ~from_4) & (above[2] | ~from_8)
