@@ -1,5 +1,6 @@
 """The numpy codec equals the scalar reference, bit for bit, and refuses what it must."""
 
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -57,8 +58,20 @@ def record_of(settings_used, level_bits, segments, segment_weights, weights):
     return header.pack() + body, header
 
 
-def check_like_reference(record, header):
+# Windows of every size, and whether few segments go one after another as many do, side by side.
+ways = st.tuples(st.sampled_from((1, 6, 11)), st.sampled_from((0, 32)))
+
+
+def check_like_reference(record, header, way):
     """Decode ``record``: the levels of the reference, or its error for the first bad segment."""
+    with (
+        mock.patch("egress.unpack._window_bits", return_value=way[0]),
+        mock.patch("egress.lockstep._FEW", way[1]),
+    ):
+        _check_like_reference(record, header)
+
+
+def _check_like_reference(record, header):
     segments = find_segments(header, record)
     expected, refused = [], None
     for segment in segments:
@@ -71,12 +84,11 @@ def check_like_reference(record, header):
         levels = decode_segments(record, header, segments)
         assert levels.dtype == dtype_of(header.level_bits)
         assert levels.tolist() == expected
-        return None
+        return
     with pytest.raises(BitstreamError) as caught:
         decode_segments(record, header, segments)
     assert str(caught.value) == str(refused)
     assert caught.value.reason is refused.reason
-    return refused
 
 
 @given(
@@ -128,7 +140,7 @@ def test_any_payloads_are_decoded_or_refused_as_the_reference_does(data):
     )
     segments = [(index, payload[: len(payload) // 4 * 4]) for index, payload in segments]
     record, header = record_of(used, level_bits, segments, weights, weights * len(segments))
-    check_like_reference(record, header)
+    check_like_reference(record, header, data.draw(ways))
 
 
 def levels_of_scale(rng, scale, zeros, size, level_bits):
@@ -186,8 +198,8 @@ def test_large_tensors_are_the_references(scale):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(range(len(SOME_SETTINGS))), widths)
-def test_damage_is_told_as_the_reference_tells_it(seed, index, level_bits):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(range(len(SOME_SETTINGS))), widths, ways)
+def test_damage_is_told_as_the_reference_tells_it(seed, index, level_bits, way):
     rng = np.random.default_rng(seed)
     used = list(dict.fromkeys([SOME_SETTINGS[index], SOME_SETTINGS[4], SOME_SETTINGS[0]]))
     _, record, header = coded(rng, level_bits, used, 9, 120)
@@ -202,7 +214,7 @@ def test_damage_is_told_as_the_reference_tells_it(seed, index, level_bits):
             payload += bytes(4)
         segments.append((used.index(segment.setting), bytes(payload)))
     damaged, header = record_of(used, level_bits, segments, 120, header.weights)
-    check_like_reference(damaged, header)
+    check_like_reference(damaged, header, way)
 
 
 def test_a_short_payload_that_claims_many_weights_is_refused_soon():
@@ -212,6 +224,24 @@ def test_a_short_payload_that_claims_many_weights_is_refused_soon():
         record, header = record_of([setting], 8, segments, weights, 50 * weights)
         with pytest.raises(BitstreamError):
             decode_segments(record, header, find_segments(header, record))
+
+
+def test_long_runs_and_their_end_are_decoded():
+    rng = np.random.default_rng(3)
+    levels = np.where(rng.random(600_000) < 0.0007, rng.integers(-9, 10, 600_000), 0)
+    levels = levels.astype(np.int8)
+    levels[:20_000] = 0
+    counts = np.full(12, 50_000)
+    for setting in (replace(some, head=2) for some in SOME_SETTINGS[4:]):
+        payloads = encode_segments(levels, 50_000 * np.arange(12), counts, setting)
+        segments = [(0, payload) for payload in payloads]
+        record, header = record_of([setting], 8, segments, 50_000, len(levels))
+        for few in (0, 32):
+            with mock.patch("egress.lockstep._FEW", few):
+                found = decode_segments(record, header, find_segments(header, record))
+            assert (found == levels).all()
+        bits = encode_segment(levels[:50_000].tolist(), setting)
+        assert payloads[0] == padded(bits)
 
 
 @pytest.mark.parametrize(
