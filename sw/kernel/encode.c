@@ -1,4 +1,4 @@
-/* Levels to segments: tables of codewords by level, a 64-bit accumulator, whole-word stores.
+/* Levels to segments, by tables of codewords by level.
 
    A segment is written into scratch memory that holds the worst that its levels can become, and
    copied where it belongs once its length is known to be what the job says. */
@@ -68,6 +68,19 @@ static Entry level_entry(const Coder *coder, int32_t level) {
 
 static int has_runs(const Coder *coder) { return coder->mode == ZERO_RUN || coder->mode == JOINT; }
 
+static void coder_set(Coder *coder, int32_t level) {
+    Entry entry = level_entry(coder, level);
+    uint32_t length = entry & ENTRY_LENGTH;
+    uint8_t at = (uint8_t)level;
+    coder->table[level] = entry;
+    if (level < -127 || level > 127 || !length || length > 16) return;
+    entry >>= 64 - length;
+    coder->lengths[at] = (uint8_t)length;
+    coder->low[at] = (uint8_t)entry;
+    coder->high[at] = (uint8_t)(entry >> 8);
+    coder->has_high |= entry > 255;
+}
+
 static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
     size_t levels = (size_t)1 << level_bits;
     uint32_t f = word >> 2 & 15, shape = word & 3;
@@ -89,7 +102,7 @@ static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
     coder->memory = malloc(levels * sizeof *coder->memory);
     if (!coder->memory) return NO_MEMORY;
     coder->table = coder->memory + levels / 2;
-    coder->table[0] = level_entry(coder, 0);
+    coder_set(coder, 0);
     for (uint32_t run = 0; has_runs(coder) && run < TABLE_RUNS; run++)
         for (int big = 0; big < 2; big++) {
             Entry entry = run_entry(coder, (uint32_t)run, big);
@@ -99,12 +112,12 @@ static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
     return ENCODED;
 }
 
-/* Make the table for magnitudes up to `reach`. */
+/* Make the tables for magnitudes up to `reach`. */
 static void coder_extend(Coder *coder, uint32_t reach) {
     while (coder->reach < reach) {
         int32_t level = (int32_t)++coder->reach;
-        coder->table[level] = level_entry(coder, level);
-        coder->table[-level] = level_entry(coder, -level);
+        coder_set(coder, level);
+        coder_set(coder, -level);
     }
 }
 
@@ -135,81 +148,62 @@ static uint32_t reach_of(const void *levels, int wide, size_t count) {
     return reach ? (2u << top_bit(reach)) - 1 : 0;
 }
 
-/* Write levels, `many` of them between flushes. */
-INLINE void put_some(Writer *to, const Entry *table, const void *levels, int wide, size_t count,
-                     size_t many) {
-    Writer w = *to;
-    size_t i = 0;
-    for (; i + many <= count; i += many) {
-#if defined(__GNUC__)
-#pragma GCC unroll 8
-#endif
-        for (size_t j = 0; j < many; j++) put(&w, table[level_at(levels, wide, i + j)]);
-        flush(&w);
-    }
-    for (; i < count; i++) {
-        put(&w, table[level_at(levels, wide, i)]);
-        flush(&w);
-    }
-    *to = w;
-}
-
-INLINE void put_levels(Writer *to, const Entry *table, const void *levels, int wide, size_t count,
-                       uint32_t longest) {
-    switch ((ROOM_BITS - LEFT_BITS) / longest) {
-    case 0:
-    case 1: put_some(to, table, levels, wide, count, 1); break;
-    case 2: put_some(to, table, levels, wide, count, 2); break;
-    case 3: put_some(to, table, levels, wide, count, 3); break;
-    case 4: put_some(to, table, levels, wide, count, 4); break;
-    case 5: put_some(to, table, levels, wide, count, 5); break;
-    case 6: put_some(to, table, levels, wide, count, 6); break;
-    default: put_some(to, table, levels, wide, count, 7); break;
-    }
-}
-
 int put_run(Writer *to, const Coder *coder, size_t run, int big, int level) {
     Entry entry;
     for (; run >= RUN_LIMIT; run -= RUN_LIMIT) {
         entry = run_entry(coder, RUN_LIMIT, 0);
         if (!entry) return 0;
-        put(to, entry + 1);
-        flush(to);
+        put(to, entry, entry + 1);
     }
     if (!run && !level) return 1;
     entry = run_entry(coder, (uint32_t)run, big);
     if (!entry) return 0;
-    put(to, entry + !level);
-    flush(to);
+    put(to, entry, entry + !level);
     return 1;
 }
 
-/* Write levels in a run mode; 0 if it cannot be. */
-INLINE int put_runs(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
-                    int one_flush) {
-    Writer w = *to;
-    const Entry *table = coder->table;
-    size_t next = 0; /* the level after the last that was written */
-    for (size_t block = 0; block < count; block += 64) {
-        for (uint64_t mask = above(levels, wide, block, count, 0); mask; mask &= mask - 1) {
-            size_t at = block + (size_t)low_bit(mask), run = at - next;
-            int32_t level = level_at(levels, wide, at);
-            int big = (uint32_t)(level + 1) > 2;
-            Entry entry = run < TABLE_RUNS ? coder->runs[2 * run + (size_t)big] : 0;
-            if (LIKELY(entry != 0)) {
-                put(&w, entry);
-                if (!one_flush) flush(&w);
-            } else if (!put_run(&w, coder, run, big, 1)) {
-                return 0;
-            }
-            put(&w, table[level]);
-            flush(&w);
-            next = at + 1;
-        }
+#define LEVEL int8_t
+#define NAME(x) x##_narrow
+#define TARGET
+#include "encode_loops.h"
+#define LEVEL int16_t
+#define NAME(x) x##_wide
+#define TARGET
+#include "encode_loops.h"
+
+#if EGRESS_X86
+/* Shifts by any register. */
+#define BMI2 __attribute__((target("bmi,bmi2")))
+#define LEVEL int8_t
+#define NAME(x) x##_narrow_bmi2
+#define TARGET BMI2
+#include "encode_loops.h"
+#define LEVEL int16_t
+#define NAME(x) x##_wide_bmi2
+#define TARGET BMI2
+#include "encode_loops.h"
+#endif
+
+/* What writes the levels of a segment, by kernel and width. */
+typedef struct {
+    void (*levels)(Writer *, const Entry *, const void *, size_t, uint32_t);
+    int (*runs)(Writer *, const Coder *, const void *, size_t, uint32_t);
+    int avx512;
+} Loops;
+
+static Loops loops_for(int kernel, int wide) {
+    Loops loops = {put_levels_narrow, put_runs_narrow, 0};
+    if (wide) loops = (Loops){put_levels_wide, put_runs_wide, 0};
+#if EGRESS_X86
+    if (kernel >= AVX2 && has_avx2()) {
+        loops = (Loops){put_levels_narrow_bmi2, put_runs_narrow_bmi2, 0};
+        if (wide) loops = (Loops){put_levels_wide_bmi2, put_runs_wide_bmi2, 0};
     }
-    if (!put_run(&w, coder, count - next, 0, 0)) return 0;
-    *to = w;
-    return 1;
+    loops.avx512 = kernel >= AVX512 && has_avx512();
+#else
+    (void)kernel;
+#endif
+    return loops;
 }
 
 /* Whether every level has an entry. */
@@ -223,7 +217,8 @@ static int all_coded(const Coder *coder, const void *levels, int wide, size_t co
 }
 
 /* Write a payload at `at`; returns its length in bits, 0 if it cannot be written. */
-INLINE size_t put_payload(Coder *coder, const void *levels, int wide, size_t count, uint8_t *at) {
+static size_t put_payload(Coder *coder, Loops loops, const void *levels, int wide, size_t count,
+                          uint8_t *at) {
     Writer w = {0, 0, at};
     uint32_t reach = reach_of(levels, wide, count), longest;
     if (reach > (wide ? 32767u : 127u)) return 0;
@@ -233,19 +228,23 @@ INLINE size_t put_payload(Coder *coder, const void *levels, int wide, size_t cou
         longest = WINDOW_BITS;
     }
     coder_extend(coder, reach);
+#if EGRESS_X86
+    if (loops.avx512 && !has_runs(coder) && reach < 128 && longest <= 16)
+        put_levels_avx512(&w, coder, levels, wide, count, reach);
+    else
+#endif
     if (!has_runs(coder))
-        put_levels(&w, coder->table, levels, wide, count, longest);
-    else if (!(coder->run_bits + longest <= ROOM_BITS - LEFT_BITS
-                   ? put_runs(&w, coder, levels, wide, count, 1)
-                   : put_runs(&w, coder, levels, wide, count, 0)))
+        loops.levels(&w, coder->table, levels, count, longest);
+    else if (!loops.runs(&w, coder, levels, count, longest))
         return 0;
-    store_be64(w.at, w.acc & ~(uint64_t)ENTRY_LENGTH);
-    return 8 * (size_t)(w.at - at) + (size_t)(w.bits & 63);
+    store_be64(w.at, w.acc);
+    return 8 * (size_t)(w.at - at) + (size_t)w.bits;
 }
 
 static int64_t put_segments(const EncodeJob *job, Coder *coders, uint8_t *scratch) {
     const uint8_t *levels = job->levels;
     int wide = job->level_bits == 16;
+    Loops loops = loops_for(job->kernel, wide);
     uint8_t *out = job->out;
     size_t left = job->weights, room = job->room;
     for (size_t i = 0; i < job->segments; i++) {
@@ -257,9 +256,7 @@ static int64_t put_segments(const EncodeJob *job, Coder *coders, uint8_t *scratc
             job->choice[i] < 0 || (uint64_t)job->choice[i] >= job->settings_count)
             return BAD_CALL;
         coder = coders + job->choice[i];
-        words = wide ? put_payload(coder, levels, 1, count, scratch + 4)
-                     : put_payload(coder, levels, 0, count, scratch + 4);
-        words = (words + 31) / 32;
+        words = (put_payload(coder, loops, levels, wide, count, scratch + 4) + 31) / 32;
         if (!words || job->words[i] != (int64_t)words || words > MAX_WORDS)
             return (int64_t)number;
         size = 4 * words + 4;

@@ -28,41 +28,52 @@ typedef struct {
     uint32_t reach; /* the table is made for levels -reach..reach */
     Entry *table;   /* entry of level l is table[l]: of the level, or what follows its run */
     Entry *memory;
+    /* Of levels -128..127, for codewords of up to 16 bits: by the level's byte, the codeword's
+       length, its low byte and its high byte as a number; and whether a high byte is not 0. */
+    uint8_t lengths[256], low[256], high[256];
+    int has_high;
     uint32_t run_bits; /* longest of `runs` */
     Entry runs[2 * TABLE_RUNS]; /* of run r before a magnitude above one (b): runs[2 * r + b] */
 } Coder;
 
-/* Bits on their way: from the top of `acc` down. The six lowest bits of `acc` are no bits. */
+/* Where codewords go. Fewer bits than a byte wait in `acc`, from the top. */
 typedef struct {
-    uint64_t acc;
-    uint64_t bits; /* in `acc`; only the six lowest count, entries are added as they are */
+    uint64_t acc, bits;
     uint8_t *at;
 } Writer;
 
-/* Codewords fit `acc` up to here ... */
-enum { ROOM_BITS = 58 };
-/* ... and after a flush fewer bits than a byte are left in it. */
-enum { LEFT_BITS = 7 };
+/* Bits that codewords can be put together to: the six lowest of 64 are not theirs, and the writer
+   may have seven. */
+enum { GROUP_BITS = 56 };
 
 INLINE void store_be64(uint8_t *p, uint64_t x) {
     if (LITTLE_ENDIAN_HOST) x = SWAP64(x);
     memcpy(p, &x, 8);
 }
 
-INLINE void put(Writer *to, Entry entry) {
-    to->acc |= entry >> (to->bits & 63);
-    to->bits += entry;
+/* Add a codeword to a group. Of `bits` only the six lowest count: lengths are added as they are. */
+INLINE void add(Entry *group, uint64_t *bits, Entry entry) {
+    *group |= entry >> (*bits & 63);
+    *bits += entry;
 }
 
-INLINE void flush(Writer *to) {
-    uint64_t acc = to->acc & ~(uint64_t)63, whole = to->bits & 56;
+/* Write a group. */
+INLINE void put(Writer *to, Entry group, uint64_t bits) {
+    uint64_t acc = to->acc | (group & ~(uint64_t)63) >> to->bits;
+    uint64_t all = to->bits + (bits & 63);
     store_be64(to->at, acc);
-    to->at += whole >> 3;
-    to->acc = acc << whole;
-    to->bits &= 7;
+    to->at += all >> 3;
+    to->acc = acc << (all & 56);
+    to->bits = all & 7;
 }
 
 /* Write a run of any length, with the bit 0 that follows it if no level does; 0 if it cannot be. */
 int put_run(Writer *to, const Coder *coder, size_t run, int big, int level);
+
+#if EGRESS_X86
+/* Write levels of magnitude up to `reach`, 127 at most, whose codewords have up to 16 bits. */
+void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
+                       uint32_t reach);
+#endif
 
 #endif
