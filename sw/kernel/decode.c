@@ -83,6 +83,12 @@ static size_t element_bytes(const Job *job) {
 
 int lane_next(Queue *queue, Lane *lane) {
     const Job *job = queue->job;
+    if (queue->pending_count) {
+        Lane begun = queue->pending[--queue->pending_count];
+        queue->pending[queue->pending_count].scratch = lane->scratch;
+        *lane = begun;
+        return 1;
+    }
     for (;;) {
         uint64_t number = queue->next, begin, end, first;
         const uint8_t *head;
@@ -101,9 +107,9 @@ int lane_next(Queue *queue, Lane *lane) {
         lane->number = number;
         lane->suspect = 0;
         lane->at = lane->start = 8 * (begin + 4);
+        lane->payload = head + 4;
         lane->end = 8 * end;
-        /* Of each 8 bytes that a window reads. */
-        lane->safe = job->size < 16 ? 0 : 8 * ((uint64_t)job->size - 16);
+        lane->safe = job->size < 48 ? 0 : 8 * ((uint64_t)job->size - 48);
         if (lane->safe > lane->end) lane->safe = lane->end;
         lane->begin = lane->scratch
                           ? lane->scratch
@@ -178,7 +184,7 @@ static void look_on(const Job *job, const Setting *setting, Lane *lane) {
 void lane_finish(Queue *queue, Lane *lane) {
     const Setting *setting = queue->setting;
     const Job *job = queue->job;
-    int runs = is_runs(setting), look = runs || !queue->rate_high, bad = 0;
+    int runs = is_runs(setting), look = runs || queue->rate < PAIRS_RATE, bad = 0;
     if (lane->suspect) { /* from the start, to be certain */
         lane->at = lane->start;
         lane->out = lane->begin;
@@ -207,36 +213,41 @@ void lane_event(Queue *queue, Lane *lane) {
                                     ((ptrdiff_t)(setting->steps[look] >> 8) *
                                      (setting->level_bits / 8)) + 8)
         return;
-    lane->suspect = (uint64_t)!event(setting, queue->job, lane);
+    lane->suspect = !event(setting, queue->job, lane);
 }
 
 #define TARGET
+#define LINKAGE static
 #define LEVEL int8_t
 #define PAIR uint32_t
+#define OF of_8
 #define NAME(x) x##_8
 #include "rounds.h"
 #undef LEVEL
 #undef PAIR
+#undef OF
 #undef NAME
 #define LEVEL int16_t
 #define PAIR uint64_t
+#define OF of_16
 #define NAME(x) x##_16
 #include "rounds.h"
 #undef LEVEL
 #undef PAIR
+#undef OF
 #undef NAME
-#undef TARGET
 
-/* From so many bits a weight on, a look-up seldom holds more than two codewords. */
+/* Bits a weight of the segments of a setting, times eight. */
 static int rate_of(const Job *job, uint32_t index) {
-    uint64_t bytes = 0, weights = 0, first;
+    uint64_t bytes = 0, weights = 1, first;
     for (uint64_t s = job->first; s < job->last; s++) {
         const uint64_t *start = job->start + (s - job->first);
         if (job->record[start[0]] >> 6 != index) continue;
         bytes += start[1] - start[0];
         weights += segment_weights(job, s, &first);
     }
-    return 8 * bytes > 9 * weights ? 2 : 2 * bytes > weights;
+    bytes = 64 * bytes / weights;
+    return bytes < 1000 ? (int)bytes : 1000;
 }
 
 static int is_sound(const Job *job) {
@@ -268,28 +279,71 @@ static int is_sound(const Job *job) {
     return 1;
 }
 
+#if EGRESS_X86
+/* Many segments at once while there are so many; what is left of them is pending then. */
+static void decode_avx512(Queue *queue, Lane *lanes) {
+    int active = 0;
+    while (active < AVX512_LANES && lane_next(queue, &lanes[active])) active++;
+    while (active == AVX512_LANES) {
+        int64_t rounds = INT64_MAX;
+        int stopped;
+        for (int l = 0; l < AVX512_LANES; l++) {
+            int64_t left = (lanes[l].out_end - lanes[l].out) / 8;
+            if (lanes[l].at > lanes[l].safe || lanes[l].suspect) left = 0;
+            if (left < rounds) rounds = left;
+        }
+        stopped = !avx512_rounds(queue->setting, lanes, rounds, queue->rate);
+        for (int l = 0; l < active; l++) {
+            /* Which lane it was that stopped them all is not known: none goes on. */
+            if (!stopped && lanes[l].at <= lanes[l].safe && !lanes[l].suspect &&
+                lanes[l].out_end - lanes[l].out >= 8)
+                continue;
+            lane_finish(queue, &lanes[l]);
+            if (!lane_next(queue, &lanes[l])) {
+                Lane spare = lanes[l];
+                lanes[l--] = lanes[--active];
+                lanes[active] = spare;
+            }
+        }
+    }
+    queue->pending = lanes;
+    queue->pending_count = active;
+}
+#endif
+
+static void decode_queue(Queue *queue, Lane *lanes) {
+    int kernel = queue->job->kernel, wide = queue->job->level_bits == 16;
+#if EGRESS_X86
+    if (kernel == AVX512 && queue->rate >= AVX512_RATE && avx512_decodes(queue->setting))
+        decode_avx512(queue, lanes + 4);
+    if (kernel != PORTABLE) {
+        wide ? decode_x86_16(queue, lanes) : decode_x86_8(queue, lanes);
+        return;
+    }
+#endif
+    (void)kernel;
+    wide ? decode_16(queue, lanes) : decode_8(queue, lanes);
+}
+
 int64_t decode_job(const Job *job) {
     Lane lanes[MAX_LANES];
-    Queue queue = {job, NULL, 0, 0, UINT64_MAX, 0};
+    Queue queue = {.job = job, .bad = UINT64_MAX};
     uint8_t *scratch = NULL;
-    int many = job->kernel == AVX512 ? 16 : 4;
+    int many = job->kernel == AVX512 ? MAX_LANES : 4;
     size_t bytes = ((size_t)job->segment_weights * (size_t)(job->level_bits / 8) + 127) & ~(size_t)63;
     if (!is_sound(job)) return BAD_CALL;
     memset(lanes, 0, sizeof lanes);
     if (job->kind != AS_LEVELS || job->interleave > 1) {
-        if (bytes > job->weights * 2 + 128) bytes = (size_t)job->weights * 2 + 128;
+        if (bytes > job->weights * 2 + 128) bytes = ((size_t)job->weights * 2 + 127) & ~(size_t)63;
         scratch = malloc(bytes * (size_t)many);
         if (!scratch) return NO_MEMORY;
         for (int l = 0; l < many; l++) lanes[l].scratch = scratch + bytes * (size_t)l;
     }
     for (queue.index = 0; queue.index < (uint32_t)job->settings_count; queue.index++) {
-        int rate_high = rate_of(job, queue.index);
+        queue.rate = rate_of(job, queue.index);
         queue.setting = job->settings[queue.index];
         queue.next = job->first;
-        if (job->level_bits == 8)
-            decode_8(&queue, lanes, rate_high);
-        else
-            decode_16(&queue, lanes, rate_high);
+        decode_queue(&queue, lanes);
     }
     free(scratch);
     return queue.bad == UINT64_MAX ? DECODED : (int64_t)queue.bad;

@@ -197,15 +197,15 @@ int64_t decode_job(const Job *job);
 
 /* A segment under way. Positions are bits from the record's first. */
 typedef struct {
-    uint64_t at;         /* next bit */
-    uint64_t start, end; /* of the payload */
-    uint64_t safe;       /* windows can be read up to 64 bits from here */
-    uint8_t *out;        /* where the next level goes */
-    uint8_t *out_end;    /* end of the segment's levels */
-    uint64_t number;     /* of the segment */
-    uint64_t suspect;    /* not 0: a quick loop found something wrong */
-    uint8_t *begin;      /* first level */
-    uint8_t *scratch;    /* own space for a segment, or NULL */
+    uint64_t at;            /* next bit */
+    uint64_t start, end;    /* of the payload */
+    uint64_t safe;          /* 48 bytes can be read from any position up to here */
+    const uint8_t *payload; /* byte of `start` */
+    uint8_t *out;           /* where the next level goes */
+    uint8_t *begin, *out_end; /* of the segment's levels */
+    uint64_t number;        /* of the segment */
+    int suspect;            /* a quick loop found something wrong */
+    uint8_t *scratch;       /* own space for a segment, or NULL */
 } Lane;
 
 /* Segments of one setting, dealt to lanes in order. */
@@ -215,8 +215,15 @@ typedef struct {
     uint32_t index;   /* of the setting in the record */
     uint64_t next;    /* segment to look at next */
     uint64_t bad;     /* lowest number that must be refused, or UINT64_MAX */
-    int rate_high;    /* counting zeros beats looking up */
+    int rate;         /* bits a weight, times eight */
+    Lane *pending;    /* segments that were begun, to be taken before others */
+    int pending_count;
 } Queue;
+
+/* From so many bits a weight on, times eight: a look-up seldom holds more than two codewords; it
+   often holds none; sixteen segments at once beat look-ups, and then, do not find eight codewords
+   in a window. Measured. */
+enum { PAIRS_RATE = 33, COUNT_RATE = 72, AVX512_RATE = 20, AVX512_HIGH_RATE = 37 };
 
 /* Next segment of the queue into the lane; 0 if there is none. */
 int lane_next(Queue *queue, Lane *lane);
@@ -226,11 +233,23 @@ void lane_finish(Queue *queue, Lane *lane);
 /* An event of a run mode that look-ups do not serve. */
 void lane_event(Queue *queue, Lane *lane);
 
+enum { AVX512_LANES = 32 };
 #if EGRESS_X86
+/* ---- decode_x86.c ---- */
 /* As the portable ones, compiled for newer processors. */
-void decode_x86_8(Queue *queue, Lane *lanes, int rate_high);
-void decode_x86_16(Queue *queue, Lane *lanes, int rate_high);
+void decode_x86_8(Queue *queue, Lane *lanes);
+void decode_x86_16(Queue *queue, Lane *lanes);
+
+/* ---- decode_avx512.c ---- */
+/* Whether avx512_rounds can decode a setting. */
+INLINE int avx512_decodes(const Setting *setting) {
+    return setting->mode == PLAIN && setting->level_bits == 8 && setting->first.longest <= 28;
+}
+/* Take AVX512_LANES lanes on by up to `rounds` times 8 levels; 0 if a codeword that is not allowed stopped
+   it. It may read up to 40 bytes from each lane's `safe`. */
+int avx512_rounds(const Setting *setting, Lane *lanes, int64_t rounds, int rate);
 #endif
-enum { MAX_LANES = 16 };
+/* Four, and those of AVX-512. */
+enum { MAX_LANES = 4 + AVX512_LANES };
 
 #endif

@@ -83,7 +83,7 @@ TARGET INLINE void NAME(pairs)(const Setting *setting, const uint8_t *record, La
     NAME(pair) pair0, pair1, pair2, pair3;
 #define MARK(l) FETCH(l) w##l |= 1;
 #define STEP(l)                                                 \
-    pair##l = setting->pairs.NAME(of)[w##l >> (64 - LOOK_BITS)]; \
+    pair##l = setting->pairs.OF[w##l >> (64 - LOOK_BITS)]; \
     NAME(put_pair)(out##l, pair##l);                            \
     pair##l >>= 16 * sizeof(LEVEL);                             \
     w##l <<= pair##l & 63;                                      \
@@ -201,16 +201,14 @@ close:
     LANES(CLOSE)
 }
 
-/* All segments of the queue. `rate_high`: 1 if look-ups would find two codewords or fewer, 2 if
-   less than one. */
-TARGET static void NAME(decode)(Queue *queue, Lane *lanes, int rate_high) {
+/* All segments of the queue. */
+TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
     const Setting *setting = queue->setting;
     const uint8_t *record = queue->job->record;
     int active = 0, kind;
     /* What a round takes of each lane, and what a lane must have for one to be worth while. */
     int64_t bits = 80, levels = 4 * NAME(PER_STORE) + 1, rounds;
     enum { LOOK, PAIRS, RUNS, NONE, FIELDS, COUNT1, COUNT2 };
-    queue->rate_high = rate_high;
     if (setting->mode == ZERO_RUN || setting->mode == JOINT) {
         kind = RUNS;
         levels = NAME(PER_STORE);
@@ -218,9 +216,9 @@ TARGET static void NAME(decode)(Queue *queue, Lane *lanes, int rate_high) {
         kind = setting->width <= 14 ? FIELDS : NONE;
         bits = 56;
         levels = 4;
-    } else if (setting->mode == RAW || rate_high == 0) {
+    } else if (setting->mode == RAW || queue->rate < PAIRS_RATE) {
         kind = LOOK;
-    } else if (rate_high == 1) {
+    } else if (queue->rate < COUNT_RATE) {
         kind = PAIRS;
         levels = 9;
     } else {

@@ -21,9 +21,10 @@ static void code_build(Code *code, Family family, uint32_t max_symbol, int follo
         int64_t add = c ? (half ? 3 : 1) * steps * (1 << family.order) + size0 : -size0;
         for (int next = 0; next < 2; next++) {
             int length = z + 1 + bits + (half ? 2 - next : 0);
-            int64_t least = add + ((int64_t)(half ? 4 - next : 1) << bits);
             code->add[2 * (63 - z) + next] = NOT_A_SYMBOL;
-            if (z >= 32 || length + following > 32 || least > max_symbol) continue;
+            if (length + following > 32) continue;
+            /* The least symbol of such codewords. */
+            if (add + ((int64_t)(half ? 4 - next : 1) << bits) > max_symbol) continue;
             code->length[2 * (63 - z) + next] = (uint8_t)length;
             code->add[2 * (63 - z) + next] = (int32_t)add;
             if (length > code->longest) code->longest = length;
