@@ -1,9 +1,10 @@
 """Levels to the bytes of a record (FORMAT.md, section 7)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from egress.choose import Choice, Family, choose, choose_among
 from egress.pack import Levels
@@ -87,6 +88,63 @@ def encode(
         ``segment_weights`` do not fit the profile's buffer.
     """
     flat, level_bits = _checked_levels(levels, level_bits)
+    header, choice = lay_out(
+        flat,
+        step=step,
+        level_bits=level_bits,
+        profile=profile,
+        interleave=interleave,
+        lanes=lanes,
+        segment_weights=segment_weights,
+        code=code,
+        threads=threads,
+    )
+    record = np.empty(header.record_size, np.uint8)
+    record[: header.size] = np.frombuffer(header.pack(), np.uint8)
+    write_segments(
+        deal(flat, header),
+        header.segment_lengths(),
+        choice.settings,
+        choice.index,
+        choice.bits,
+        out=record[header.size :],
+        threads=threads,
+    )
+    return record.tobytes()
+
+
+def lay_out(
+    flat: Levels,
+    *,
+    step: float,
+    level_bits: int,
+    profile: str,
+    interleave: int,
+    lanes: int,
+    segment_weights: int | None = None,
+    code: Family,
+    threads: int | None = None,
+) -> tuple[Header, Choice]:
+    """Cut levels into segments and choose their settings, as `encode` does, which see.
+
+    Parameters
+    ----------
+    flat : int8 or int16, shape (weights,)
+        At least one, none beyond the largest of ``level_bits``.
+
+    Returns
+    -------
+    header : Header
+        Of the record to be; its `Header.record_size` is what `encode` returns.
+    choice : Choice
+        The setting of each segment, in the order of `deal`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; if segments of ``segment_weights`` do not fit the profile's
+        buffer.
+    """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
     if code not in ("auto", "eg"):
@@ -116,23 +174,11 @@ def encode(
     else:
         layout, choice = _fit(flat, layout, lanes, code, threads)
     words = int((1 - (-choice.bits // 32)).sum())
-    header = replace(layout, settings=tuple(choice.settings), words=words)
-    record = np.empty(header.record_size, np.uint8)
-    record[: header.size] = np.frombuffer(header.pack(), np.uint8)
-    write_segments(
-        _deal(flat, layout),
-        layout.segment_lengths(),
-        choice.settings,
-        choice.index,
-        choice.bits,
-        out=record[header.size :],
-        threads=threads,
-    )
-    return record.tobytes()
+    return replace(layout, settings=tuple(choice.settings), words=words), choice
 
 
 def _count(flat: Levels, layout: Header, threads: int | None) -> Statistics:
-    return gather(_deal(flat, layout), layout.segment_lengths(), threads=threads)
+    return gather(deal(flat, layout), layout.segment_lengths(), threads=threads)
 
 
 def _fit(
@@ -173,8 +219,8 @@ def _equal_segments(size: int, weights: int, lanes: int) -> int:
     return -(-weights // (rounds * lanes))
 
 
-def _deal(flat: Levels, header: Header) -> Levels:
-    """Levels in the order of their segments."""
+def deal(flat: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Levels, or what belongs to each of them, in the order of their segments."""
     if header.interleave == 1:
         return flat
     whole, rest = divmod(header.weights, header.interleave * header.segment_weights)
