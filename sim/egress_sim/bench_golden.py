@@ -11,7 +11,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from egress.record import HEADER_BYTES, Header
+from egress.record import Header
 from egress_hw.model import Beat
 from egress_sim.bus import Bench, Configuration, assert_beats, bursty, mostly, never
 from egress_sim.expected import level_patterns, place_weights
@@ -26,7 +26,7 @@ def golden_records(configuration: Configuration) -> list[tuple[str, bytes, list[
         at = 0
         for number, weights in enumerate(entry["weights"]):
             header = Header.unpack(stream[at:])
-            size = HEADER_BYTES + 4 * header.words
+            size = header.record_size
             if header.level_bits <= configuration.max_level_bits:
                 name = f"{Path(entry['file']).stem}[{number}]"
                 beats = golden_beats(header, levels[:weights], configuration)

@@ -8,7 +8,7 @@ import numpy as np
 
 from egress import encode
 from egress.errors import Reason
-from egress.record import HEADER_BYTES, Header
+from egress.record import Header
 from egress_hw.model import Expectation, expect
 from egress_sim.bus import Bench, Configuration, assert_beats, bursty, never
 
@@ -64,9 +64,9 @@ async def refuses_every_hostile_file_for_its_reason(dut: Any, gaps: Any, stalls:
             continue
         stream = configuration.read("hostile", entry["file"])
         if entry["file"] == "trailing.egs":
-            first = HEADER_BYTES + 4 * Header.unpack(stream).words
+            first = Header.unpack(stream).record_size
             expected = expectation(stream[:first], configuration)
-            after = expectation(stream[first:] + bytes(HEADER_BYTES), configuration)
+            after = expectation(stream[first:] + bytes(64), configuration)
             expected = Expectation(expected.beats, after.faults, True)
         else:
             expected = expectation(stream, configuration)
@@ -82,7 +82,8 @@ async def waits_for_the_rest_of_a_truncated_stream(dut: Any) -> None:
     bench = await Bench.start(dut)
     stream = record_of(bench.configuration)
     expected = expectation(stream, bench.configuration).beats
-    for cut in (4, 36, 40, 44, len(stream) // 8 * 4, len(stream) - 4):
+    header = Header.unpack(stream).size
+    for cut in (4, header - 4, header, header + 4, len(stream) // 8 * 4, len(stream) - 4):
         bench.send(stream[:cut])
         await bench.quiet()
         assert bench.status() is None
@@ -102,7 +103,7 @@ async def refuses_a_larger_buffer_than_it_has(dut: Any) -> None:
     bench = await Bench.start(dut)
     stream = record_of(bench.configuration)
     header = replace(Header.unpack(stream), buffer=bench.configuration.buffer + 1)
-    stream = header.pack() + stream[HEADER_BYTES:]
+    stream = header.pack() + stream[header.size :]
     await refuses(bench, "buffer", stream, Expectation([], [(Reason.BUFFER_TOO_SMALL, 0)], True))
 
 
@@ -136,8 +137,8 @@ async def lets_no_weight_of_a_damaged_segment_out(dut: Any, interleave: int, sta
 
 def _payload_bit(stream: bytes, draw: np.random.Generator) -> int | None:
     """Draw a bit of the stream; None if it is not of a payload or a CRC."""
-    bit = int(draw.integers(8 * HEADER_BYTES, 8 * len(stream)))
-    at = HEADER_BYTES
+    at = Header.unpack(stream).size
+    bit = int(draw.integers(8 * at, 8 * len(stream)))
     while at < len(stream):
         end = at + 4 + 4 * (int.from_bytes(stream[at : at + 2], "big") & 0xFFF)
         if 8 * at <= bit < 8 * end:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
-from egress.record import BUFFER_RANGE, HEADER_BYTES, Header, Segment, find_segments, pack_segment
+from egress.record import BUFFER_RANGE, Header, Segment, find_segments, pack_segment
 from egress.unpack import decode_segments
 from egress_hw.signatures import Output
 
@@ -132,7 +132,7 @@ def expect(
                     f"{header.buffer_words} words, the core {max_level_bits} and {1 << buffer}",
                     bit_offset=8 * at,
                 )
-            record = view[at : at + HEADER_BYTES + 4 * header.words]
+            record = view[at : at + header.record_size]
             found = _Levels(header, record, refusals)
         except BitstreamError as error:
             refusals.append(error)

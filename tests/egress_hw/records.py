@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from egress.errors import BitstreamError, Reason
-from egress.record import HEADER_BYTES, Header, crc16, pack_segment
+from egress.record import FIXED_WORDS, MAX_SETTINGS, Header, crc16, pack_segment
 from egress.reference import encode_segment
 from egress.setting import Mode, Setting, max_level
 
@@ -109,10 +109,14 @@ def to_words(bits: str) -> bytes:
 
 def patch_header(record: bytes, word: int, value: int, *, fix_crc: bool = True) -> bytes:
     """Replace a word of the header, and the CRC accordingly."""
-    head = record[: 4 * word] + value.to_bytes(4, "big") + record[4 * word + 4 : 40]
+    words = words_of(record[: 4 * (FIXED_WORDS + MAX_SETTINGS)])
+    size = FIXED_WORDS + 1 + (words[1] >> 25 & 3)
+    words = words[:size]
+    words[word] = value
     if fix_crc:
-        head = head[:38] + crc16(head[:38] + b"\0\0").to_bytes(2, "big")
-    return head + record[40:]
+        words[3] &= 0xFFFF0000
+        words[3] |= crc16(struct.pack(f">{size}I", *words))
+    return struct.pack(f">{size}I", *words) + record[4 * size :]
 
 
 @st.composite
@@ -134,7 +138,7 @@ def some_records(draw: st.DrawFn, max_level_bits: int = 8, buffer: int = 5) -> b
 
 def pieces_of(record: bytes) -> list[Any]:
     """What the parser must give: a tuple for each payload word, and at last that of a refusal."""
-    left = words_of(record[:HEADER_BYTES])[4]
+    left = words_of(record[: 4 * FIXED_WORDS])[4]
     try:
         header = Header.unpack(record)
     except BitstreamError as error:
@@ -143,7 +147,7 @@ def pieces_of(record: bytes) -> list[Any]:
         # Software counts the segments beforehand; hardware comes to the one that does not fit.
         header = Header.unpack(patch_header(record, 4, 0xFFFFFFFF))
     pieces = []
-    at = HEADER_BYTES
+    at = header.size
     lengths = header.segment_lengths().tolist()
     for number, weights in enumerate(lengths):
         if left < 2:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from egress import encode
 from egress.errors import Reason
 from egress.record import Header
-from egress.setting import Mode, Setting
+from egress.setting import Setting
 from egress_hw.core import Core, Idle
 from egress_hw.dequantizer import Dequantizer
 from egress_hw.lane import Lane
@@ -238,9 +238,9 @@ class Restarted(wiring.Component):
 @pytest.mark.parametrize("segment", [None, 3])
 def test_a_reset_recovers_from_a_framing_error(segment):
     good = make_record(21, weights=150, segment_weights=25)
-    bad = patch_header(good, 1, 0)  # refused at the header's end
+    bad = patch_header(good, 2, 0)  # refused at the header's end
     if segment:
-        bad = patch_header(good, 4, 3 * words_of(good)[10] >> 16 & 0xFFF)
+        bad = patch_header(good, 4, 3 * words_of(good)[Header.unpack(good).size // 4] >> 16 & 0xFFF)
     stopped = run_streams(
         Core(2, buffer=5), {"i": words_of(bad)}, {"o": 0}, deadline=500, take_all=False,
         stalls=[900], extra=300, watch=("error",),
@@ -276,7 +276,7 @@ def test_words_are_taken_at_the_rate_of_the_bus():
 
 @pytest.mark.parametrize("output", ["level", "bfloat16"])
 def test_the_first_beat_comes_when_the_docstrings_say(output):
-    record = make_record(31, weights=120, segment_weights=60, choices=(Setting(Mode.PLAIN, 2),))
+    record = make_record(31, weights=120, segment_weights=60, choices=(Setting.exp_golomb(2),))
     run = decode([record, record], 2, output)
     words = words_of(record)
     beats = len(run.cycles["o"]) // 2
@@ -289,11 +289,13 @@ def test_the_first_beat_comes_when_the_docstrings_say(output):
 
 def lane_latency(words):
     """Cycles to the first level of the first segment of a record with plain settings."""
-    setting = Header.unpack(struct.pack(f">{len(words)}I", *words)).settings[words[10] >> 30]
-    size = words[10] >> 16 & 0xFFF
+    header = Header.unpack(struct.pack(f">{len(words)}I", *words))
+    words = words[header.size // 4 :]
+    setting = header.settings[words[0] >> 30]
+    size = words[0] >> 16 & 0xFFF
     segment = {"setting": fields_of(setting.pack()), "weights": 60, "words": size}
     run = run_streams(
-        Lane(8), {"segment": [segment], "words": words[11 : 11 + size]}, {"o": 60}, deadline=400
+        Lane(8), {"segment": [segment], "words": words[1 : 1 + size]}, {"o": 60}, deadline=400
     )
     return run.cycles["o"][0] - run.cycles["segment"][0]
 
@@ -308,7 +310,7 @@ def steady(record, lanes, level_bits=8):
 
 
 def test_idle_tells_what_is_wanting():
-    record = make_record(31, weights=60, segment_weights=30, choices=(Setting(Mode.PLAIN, 2),))
+    record = make_record(31, weights=60, segment_weights=30, choices=(Setting.exp_golomb(2),))
     run = decode([record, record], 2, gaps=[30, *[0] * 20, 30])
     causes = {}
     offered = set(run.cycles["o"])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress.errors import Reason
-from egress.record import HEADER_BYTES, Header, crc16
-from egress.setting import Mode, Setting
+from egress.record import Header, crc16
+from egress.setting import Setting
 from egress_hw.parser import RecordParser
 
 from .records import (
@@ -58,7 +58,7 @@ def test_no_cycle_is_lost_but_those_of_headers():
     pauses = [b - a - 1 for a, b in pairwise(cycles) if b - a > 1]
     counts = [len(Header.unpack(record).settings) for record in records]
     assert set(counts) >= {2, 3, 4}
-    assert pauses == [1 + 2 * count for count in counts]
+    assert pauses == [1] * len(records)
     assert run.cycles["o"][-1] == cycles[-1] + 2
 
 
@@ -73,7 +73,7 @@ GOOD = make_record(7, weights=100, segment_weights=25)
 
 def broken_at(record, segment, change):
     """``record`` with the header word of a segment changed."""
-    at = HEADER_BYTES
+    at = Header.unpack(record).size
     for _ in range(segment):
         at += 4 + 4 * (int.from_bytes(record[at : at + 2], "big") & 0xFFF)
     word = change(int.from_bytes(record[at : at + 4], "big"))
@@ -81,13 +81,18 @@ def broken_at(record, segment, change):
 
 
 WORDS = words_of(GOOD)
+FIRST = Header.unpack(GOOD).size // 4  # of its segments' words
+FIRST_SIZE = WORDS[FIRST] >> 16 & 0xFFF
 REFUSED = {
     "magic": (b"XGR" + GOOD[3:], (1, 0)),
-    "version": (GOOD[:3] + b"\2" + GOOD[4:], (2, 0)),
+    "version": (GOOD[:3] + b"\1" + GOOD[4:], (2, 0)),
     "header crc": (patch_header(GOOD, 2, WORDS[2] ^ 4, fix_crc=False), (3, 0)),
+    "crc of the last word": (patch_header(GOOD, FIRST - 1, 0, fix_crc=False), (3, 0)),
+    "crc itself": (patch_header(GOOD, 3, WORDS[3] ^ 1, fix_crc=False), (3, 0)),
     "crc before fields": (patch_header(GOOD, 2, 0, fix_crc=False), (3, 0)),
     "field": (patch_header(GOOD, 2, 0), (4, 0)),
-    "reserved bit of the last word": (patch_header(GOOD, 9, 1 << 16), (4, 0)),
+    "reserved bit": (patch_header(GOOD, 1, WORDS[1] | 1 << 24), (4, 0)),
+    "field of the last word": (patch_header(GOOD, FIRST - 1, 0xFFFFFFFF), (4, 0)),
     "no words": (patch_header(GOOD, 4, 0), (11, 0)),
     "one word": (patch_header(GOOD, 4, 1), (11, 0)),
     "segment's reserved bits": (broken_at(GOOD, 1, lambda word: word | 1 << 28), (6, 1)),
@@ -97,10 +102,8 @@ REFUSED = {
     "one word less": (patch_header(GOOD, 4, WORDS[4] - 1), (11, 3)),
     "one word more": (patch_header(GOOD, 4, WORDS[4] + 1) + bytes(4), (11, 4)),
     "another segment's words more": (patch_header(GOOD, 4, WORDS[4] + 2) + bytes(8), (11, 4)),
-    "a word left for the next segment": (
-        patch_header(GOOD, 4, 1 + (WORDS[10] >> 16 & 0xFFF) + 1), (11, 1)),
-    "nothing left for the next segment": (
-        patch_header(GOOD, 4, 1 + (WORDS[10] >> 16 & 0xFFF)), (11, 1)),
+    "a word left for the next segment": (patch_header(GOOD, 4, 1 + FIRST_SIZE + 1), (11, 1)),
+    "nothing left for the next segment": (patch_header(GOOD, 4, 1 + FIRST_SIZE), (11, 1)),
 }  # fmt: skip
 
 
@@ -109,7 +112,7 @@ def test_a_framing_error_is_the_last_piece(name):
     data, (reason, segment) = REFUSED[name]
     expected = pieces_of(data)
     header_ok = int(len(expected) > 1 or reason == 6)
-    inputs = {"i": words_of(data) + [0x45475201] * 10}
+    inputs = {"i": words_of(data) + [0x45475202] * 10}
     run = run_streams(
         RecordParser(5, 16), inputs, {"o": len(expected), "record": header_ok},
         deadline=400, take_all=False, stalls=[0, 2],
@@ -130,10 +133,10 @@ def test_a_larger_buffer_or_wider_levels_than_there_are_is_refused():
 
 
 def test_a_setting_that_is_not_there_is_refused():
-    record = make_record(1, weights=40, segment_weights=20, choices=(Setting(Mode.PLAIN, 1),))
+    record = make_record(1, weights=40, segment_weights=20, choices=(Setting.exp_golomb(1),))
     count = len(Header.unpack(record).settings)
     if count == 4:
-        record = make_record(2, weights=40, segment_weights=20, choices=(Setting(Mode.PLAIN, 1),))
+        record = make_record(2, weights=40, segment_weights=20, choices=(Setting.exp_golomb(1),))
         count = len(Header.unpack(record).settings)
     assert count < 4
     data = broken_at(record, 1, lambda word: word & 0x3FFFFFFF | count << 30)

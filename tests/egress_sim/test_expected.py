@@ -6,7 +6,7 @@ import pytest
 
 import egress
 from egress.errors import Reason
-from egress.record import HEADER_BYTES, pack_segment
+from egress.record import Header, pack_segment
 from egress_sim.expected import expect, place_weights
 
 LEVELS = (np.arange(-100, 100) * 37 % 101 - 50).astype(np.int8)
@@ -63,7 +63,7 @@ def test_records_follow_each_other_each_with_its_last():
 
 def test_damaged_segment_is_flagged_alone_and_zero():
     stream = bytearray(record())
-    stream[HEADER_BYTES + 5] ^= 1
+    stream[Header.unpack(stream).size + 5] ^= 1
     expected = expect(bytes(stream), lanes=4)
     assert [error.reason for error in expected.refusals] == [Reason.BAD_SEGMENT_CRC]
     assert expected.beats.error[:16].tolist() == [[True, False, False, False]] * 16
@@ -74,7 +74,7 @@ def test_damaged_segment_is_flagged_alone_and_zero():
 
 def test_broken_framing_expects_nothing_of_its_record_and_after():
     bad = bytearray(record())
-    bad[HEADER_BYTES] |= 0x30
+    bad[Header.unpack(bad).size] |= 0x30
     expected = expect(record() + bytes(bad) + record(), lanes=4)
     assert [error.reason for error in expected.refusals] == [Reason.BAD_SEGMENT_HEADER]
     assert len(expected.beats) == 56
@@ -94,7 +94,8 @@ def test_segments_too_large_for_the_core_are_refused():
 def test_segment_with_a_bad_codeword_is_not_judged():
     stream = bytearray(egress.encode(np.zeros(64, np.int8), segment_weights=16, code="eg"))
     bad = pack_segment(0, struct.pack(">I", 0), 1)
-    stream[HEADER_BYTES + 8 : HEADER_BYTES + 16] = bad
+    at = Header.unpack(stream).size + 8
+    stream[at : at + 8] = bad
     expected = expect(bytes(stream), lanes=4)
     assert [error.segment for error in expected.refusals] == [1]
     assert expected.judged.tolist() == [[True, False, True, True]] * 16
