@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import egress.kernels
 import egress.peers
 from egress.bench.codec import COPY, CodecPlan, CodecRow, Speed, bench_codec
 from egress.bench.data import RATES, eg0_bits, generalized_gaussian
+from egress.bench.modes import record_in
 from egress.cli import main
 from egress.errors import ToolError
 from egress.measure import measure
@@ -65,6 +67,26 @@ def test_every_row_states_bits_and_both_speeds_and_copying_is_the_measure_of_dec
         assert (row.encode is None) == (row.codec == COPY)
         share = row.decode.median / names[COPY].decode.median
         assert row.copy_share == pytest.approx(share)
+
+
+@pytest.mark.parametrize("mode", egress.Mode)
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_a_record_can_be_had_in_any_mode(mode, dtype):
+    levels = generalized_gaussian(3.6, 30_000).astype(dtype)
+    levels[::1000] *= 100 if dtype == np.int16 else 1
+    levels[:2] = 127, -127
+    decoded = egress.decode(record_in(levels, mode))
+    assert np.array_equal(decoded.levels, levels)
+    assert {setting.mode for setting in decoded.header.settings} == {mode}
+
+
+def test_modes_are_decoded_by_themselves_on_request(no_peers):
+    with Peers() as peers:
+        result = bench_codec(replace(SMALL, modes=True), peers)
+    assert not result.failed
+    names = [row.codec for row in result.rows if row.encode is None]
+    modes = ["plain", "zero-run", "joint", "raw"]
+    assert names == [COPY] + [f"egress numpy, {mode}" for mode in modes]
 
 
 def test_a_codec_that_fails_is_left_out_and_said(no_peers):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from egress import kernels
 from egress.bench.data import RATES, generalized_gaussian
+from egress.bench.modes import MODES
 from egress.checkpoint import ContainerError
 from egress.errors import ToolError
 from egress.peers import Peers, Worker
@@ -44,6 +45,8 @@ class CodecPlan:
         Each measures every codec once.
     files : tuple of Path
         Files of levels: the largest matrix of each is a data set.
+    modes : bool
+        Decode each mode of the format by itself too.
     """
 
     rates: tuple[float, ...] = RATES
@@ -51,6 +54,7 @@ class CodecPlan:
     slow_weights: int = 1 << 20
     rounds: int = 9
     files: tuple[Path, ...] = ()
+    modes: bool = False
 
 
 QUICK = CodecPlan(rates=(1.16, 2.64, 7.3), weights=1 << 20, slow_weights=1 << 18, rounds=3)
@@ -88,7 +92,7 @@ class CodecRow:
     bits_per_weight : float
         All of the output's bits.
     encode, decode : Speed or None
-        Encoding is None for copies.
+        Encoding is None for copies and single modes.
     copy_share : float
         Decoded weights over bytes that numpy copies in the same time, in the same rounds.
     detail : str
@@ -132,11 +136,12 @@ class CodecResult:
 
 @dataclass(frozen=True, slots=True)
 class _Codec:
-    """A codec that can be asked: which worker, what it is to be told, and whether it is slow."""
+    """A codec that can be asked: how, whether it is slow, and whether it encodes."""
 
     name: str
     ask: Callable[[Path], dict[str, Any]]
     slow: bool
+    encodes: bool = True
     detail: str = ""
 
 
@@ -190,31 +195,30 @@ def bench_codec(plan: CodecPlan, peers: Peers, progress: Progress | None = None)
     rows: list[CodecRow] = []
     failed: dict[str, str] = {}
     with ExitStack() as stack:
-        codecs = _our_codecs(stack) + _peer_codecs(peers)
+        codecs = _our_codecs(stack, plan.modes) + _peer_codecs(peers)
         done, all_of_it = 0, len(sets) * plan.rounds * len(codecs)
         for number, (name, levels) in enumerate(sets):
-            full = stack.enter_context(peers.shared(levels))
             # Rows of a matrix stay whole: DeepCABAC looks at the neighbour above.
             few = levels[: max(1, plan.slow_weights * len(levels) // levels.size)]
-            part = stack.enter_context(peers.shared(few))
             answers: dict[str, list[dict[str, Any]]] = {codec.name: [] for codec in codecs}
-            for _ in range(plan.rounds):
-                for codec in codecs:
+            with peers.shared(levels) as full, peers.shared(few) as part:
+                for codec in codecs * plan.rounds:
+                    what = f"{name}, {codec.name}"
                     if progress:
-                        progress(done, all_of_it, f"{name}, {codec.name}")
+                        progress(done, all_of_it, what)
                     done += 1
-                    if f"{name}, {codec.name}" in failed:
+                    if what in failed:
                         continue
                     try:
                         answers[codec.name].append(codec.ask(part if codec.slow else full))
                     except ToolError as error:
-                        failed[f"{name}, {codec.name}"] = str(error)
+                        failed[what] = str(error)
                         answers[codec.name].clear()
             rows += _rows(name, number < len(plan.rates), codecs, answers, levels.size, few.size)
     return CodecResult(rows, _machine(), _missing(peers), failed)
 
 
-def _our_codecs(stack: ExitStack) -> list[_Codec]:
+def _our_codecs(stack: ExitStack, modes: bool) -> list[_Codec]:
     """Memory copy first, then each kernel that runs here."""
     codecs: list[_Codec] = []
     for kernel in kernels.available():
@@ -227,17 +231,20 @@ def _our_codecs(stack: ExitStack) -> list[_Codec]:
             return worker.ask(do="code", codec=code, file=str(path), threads=threads)
 
         if not codecs:
-            codecs.append(_Codec(COPY, lambda path, ask=ask: ask(path, "copy", 1), slow=False))
-        for code in CODES:
-            for threads in dict.fromkeys((1, threads_here())):
-                name = f"{OURS} {kernel}, {code}" + (f", {threads} threads" * (threads > 1))
-                codecs.append(
-                    _Codec(
-                        name,
-                        lambda path, ask=ask, code=code, threads=threads: ask(path, code, threads),
-                        slow=kernel == "numpy",
-                    )
+            codecs.append(
+                _Codec(COPY, lambda path, ask=ask: ask(path, "copy", 1), False, encodes=False)
+            )
+        ways = [(code, threads) for code in CODES for threads in dict.fromkeys((1, threads_here()))]
+        ways += [(mode, 1) for mode in MODES if modes]
+        for code, threads in ways:
+            codecs.append(
+                _Codec(
+                    f"{OURS} {kernel}, {code}" + (f", {threads} threads" * (threads > 1)),
+                    lambda path, ask=ask, code=code, threads=threads: ask(path, code, threads),
+                    slow=kernel == "numpy",
+                    encodes=code not in MODES,
                 )
+            )
     return codecs
 
 
@@ -276,7 +283,7 @@ def _rows(
                 codec.name,
                 given,
                 rounds[0]["bits"] / given,
-                None if codec.name == COPY else Speed.of(given, [a["encode"] for a in rounds]),
+                Speed.of(given, [a["encode"] for a in rounds]) if codec.encodes else None,
                 decode,
                 decode.median / copy,
                 codec.detail or rounds[0].get("detail", ""),

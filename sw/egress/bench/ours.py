@@ -1,8 +1,9 @@
 """Our codec as a worker of the benchmark, with the kernel that its environment names.
 
 Run as ``python -m egress.bench.ours``; answers as `egress.peers.worker` does. The codecs
-are "auto" and "eg" (see `egress.encode`) and "copy", numpy's copy of as many bytes. One thread is
-timed by its process's CPU seconds, several by the clock on the wall.
+are "auto" and "eg" (see `egress.encode`), the modes by name, which are only decoded, and "copy",
+numpy's copy of as many bytes. One thread is timed by its process's CPU seconds, several by the
+clock on the wall.
 """
 
 import json
@@ -10,11 +11,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from egress.bench.modes import MODES, record_in
 from egress.choose import Family
 from egress.decode import decode
 from egress.encode import encode
@@ -62,6 +65,25 @@ class _Egress:
         return 8 * len(out)
 
 
+class _Mode(_Egress):
+    def __init__(self, levels: NDArray[Any], mode: str, threads: int) -> None:
+        self._threads = threads
+        self._out = np.zeros(levels.size, levels.dtype)
+        self._record = record_in(levels, MODES[mode])
+        self.detail = ""
+
+    def encode(self) -> bytes:
+        return self._record
+
+
+def _codec(levels: NDArray[Any], code: str, threads: int) -> Any:
+    if code == "copy":
+        return _Copy(levels)
+    if code in MODES:
+        return _Mode(levels, code, threads)
+    return _Egress(levels, "eg" if code == "eg" else "auto", threads)
+
+
 class _Worker:
     def __init__(self) -> None:
         self._codecs: dict[tuple[str, str, int], Any] = {}
@@ -69,13 +91,16 @@ class _Worker:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         path, code, threads = request["file"], request["codec"], request["threads"]
-        if path not in self._levels:
-            self._codecs, self._levels = {}, {path: np.load(path, allow_pickle=False)}
-        levels = self._levels[path].reshape(-1)
         key = (path, code, threads)
         known = key in self._codecs
+        if path not in self._levels:
+            # Levels that are gone are not asked for again.
+            self._codecs = {k: v for k, v in self._codecs.items() if Path(k[0]).exists()}
+            self._levels = {k: v for k, v in self._levels.items() if Path(k).exists()}
+            self._levels[path] = np.load(path, allow_pickle=False).reshape(-1)
+        levels = self._levels[path]
         if not known:
-            self._codecs[key] = _Copy(levels) if code == "copy" else _Egress(levels, code, threads)
+            self._codecs[key] = _codec(levels, code, threads)
         codec = self._codecs[key]
         clock: Callable[[], float] = time.process_time if threads == 1 else time.perf_counter
         out, to = clocked(codec.encode, clock)

@@ -53,7 +53,8 @@ def decode_picture(rows: Sequence[CodecRow]) -> str:
         axes.set_xlim(left=0)
         axes.set_xlabel("bits a weight of the codec's output")
         axes.set_ylabel("decoded million weights a second")
-        _name(axes, ends)
+        if ends:
+            _name(axes, ends)
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" style="background:#fff" '
     )

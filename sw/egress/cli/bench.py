@@ -61,6 +61,9 @@ def add_commands(commands: Commands) -> None:
         metavar="FILE",
         help="also the largest matrix of each of these files of levels",
     )
+    group.add_argument(
+        "--modes", action="store_true", help="decode each mode of the format by itself too"
+    )
     group.add_argument("--plot", type=Path, metavar="SVG", help="draw decode speed against bits")
     add_peer_python(group)
     add_json_file(parser)
@@ -79,7 +82,7 @@ def _codec(options: argparse.Namespace) -> int:
     plan = QUICK if options.quick else CodecPlan()
     changes = {"weights": options.weights, "rounds": options.rounds}
     changes = {name: value for name, value in changes.items() if value}
-    plan = replace(plan, **changes, files=tuple(find_files(options.levels)))
+    plan = replace(plan, **changes, files=tuple(find_files(options.levels)), modes=options.modes)
     with Peers(options.peer_python) as peers, progress_bar("measuring") as bar:
         result = bench_codec(plan, peers, bar)
     if options.plot:
