@@ -1,5 +1,7 @@
 """Plain safetensors files: reading any of them, writing whole or not at all."""
 
+import json
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,9 +89,51 @@ class Checkpoint:
         dtype = np.dtype(getattr(ml_dtypes, _FLOAT8_DTYPES[info.dtype]))
         return np.frombuffer(self._raw[name]["data"], dtype).reshape(info.shape)
 
+    def view(self, name: str) -> memoryview:
+        """Return a tensor's bytes where they lie in the file: nothing is read until it is used."""
+        start, end = self._places[name]
+        return self._map[start:end]
+
+    def open_tensor(self, name: str) -> "TensorFile":
+        """Open a tensor's bytes as a file."""
+        return TensorFile(self.path, *self._places[name])
+
+    @cached_property
+    def _map(self) -> memoryview:
+        with self.path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """First byte of each tensor in the file, and the one after its last."""
+        with self.path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        ends = {name: entry["data_offsets"] for name, entry in header.items() if name in self.names}
+        return {name: (8 + size + start, 8 + size + end) for name, (start, end) in ends.items()}
+
     @cached_property
     def _raw(self) -> dict[str, Any]:
         return dict(deserialize(self.path.read_bytes()))
+
+
+class TensorFile:
+    """A tensor's bytes, ``start`` to ``end`` of a file, to be read one after another."""
+
+    def __init__(self, path: Path, start: int, end: int) -> None:
+        self._file = path.open("rb")
+        self._file.seek(start)
+        self._left = end - start
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes; none at the end."""
+        data = self._file.read(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 @contextmanager

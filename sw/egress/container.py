@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from math import prod
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from egress.checkpoint import (
     TensorInfo,
     open_checkpoint,
 )
+from egress.decode import Record, Segments, decode
 from egress.errors import BitstreamError
-from egress.quantize import dequantize
-from egress.stream import Record, decode
+from egress.pieces import PIECE_WEIGHTS, Piece, iter_stream
 
 STAMP_KEY = "egress"
 """The entry that a container adds to ``__metadata__``: one, since safetensors orders none."""
@@ -99,25 +99,90 @@ class Container:
         ContainerError
             If the record must be refused, or holds another number of weights than its shape.
         """
-        info = self.compressed[name]
-        try:
-            record = decode(self.record_bytes(name))
-        except BitstreamError as error:
-            raise ContainerError(f"{self.path}: tensor {name!r}: {error}") from error
-        if len(record.levels) != prod(info.shape):
-            raise ContainerError(
-                f"{self.path}: tensor {name!r} has {len(record.levels)} weights, "
-                f"its shape {list(info.shape)} wants {prod(info.shape)}"
-            )
+        with self._told(name):
+            record = decode(self._checkpoint.view(name))
+        self._check_size(name, len(record.levels))
         return record
 
     def tensor(self, name: str) -> Array:
-        """Return a tensor in its original dtype and shape, dequantized if it is compressed."""
+        """Return a tensor in its original dtype and shape, dequantized if it is compressed.
+
+        Raises
+        ------
+        ContainerError
+            As `record`.
+        """
         info = self.compressed.get(name)
         if info is None:
             return self._checkpoint.tensor(name)
-        record = self.record(name)
-        return dequantize(record.levels, record.step, info.numpy_dtype).reshape(info.shape)
+        return self._weights(name, 0, prod(info.shape)).reshape(info.shape)
+
+    def rows(self, name: str, start: int, stop: int) -> Array:
+        """Return rows ``start`` to ``stop - 1`` of a compressed tensor; no others are decoded.
+
+        A row is all that has the same first index.
+
+        Returns
+        -------
+        rows : array of the original dtype, shape ``(stop - start, ...)``
+
+        Raises
+        ------
+        ContainerError
+            As `record`.
+        IndexError
+            If the tensor does not have these rows.
+        """
+        info = self.compressed[name]
+        if not info.shape or not 0 <= start <= stop <= info.shape[0]:
+            raise IndexError(f"{name!r} of shape {list(info.shape)} has no rows {start} to {stop}")
+        size = prod(info.shape[1:])
+        return self._weights(name, start * size, stop * size).reshape(stop - start, *info.shape[1:])
+
+    def pieces(self, name: str, piece_weights: int = PIECE_WEIGHTS) -> Iterator[Piece]:
+        """Decode a compressed tensor of any size piece by piece, to its original dtype.
+
+        Yields
+        ------
+        piece : Piece
+            As `egress.iter_stream`.
+
+        Raises
+        ------
+        ContainerError
+            As `record`.
+        """
+        info = self.compressed[name]
+        file = self._checkpoint.open_tensor(name)
+        with closing(file), self._told(name):
+            for piece in iter_stream(file, dtype=info.numpy_dtype, piece_weights=piece_weights):
+                if piece.record:
+                    raise ContainerError(f"{self.path}: tensor {name!r}: bytes follow its record")
+                self._check_size(name, piece.header.weights)
+                yield piece
+
+    def _weights(self, name: str, start: int, stop: int) -> Array:
+        """Weights of a compressed tensor, flattened."""
+        with self._told(name):
+            segments = Segments(self._checkpoint.view(name), exact=True)
+            self._check_size(name, segments.header.weights)
+            return segments.decode(start, stop, dtype=self.compressed[name].numpy_dtype)
+
+    def _check_size(self, name: str, weights: int) -> None:
+        shape = self.compressed[name].shape
+        if weights != prod(shape):
+            raise ContainerError(
+                f"{self.path}: tensor {name!r} has {weights} weights, "
+                f"its shape {list(shape)} wants {prod(shape)}"
+            )
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Name the tensor in what is raised."""
+        try:
+            yield
+        except BitstreamError as error:
+            raise ContainerError(f"{self.path}: tensor {name!r}: {error}") from error
 
     def stream(self) -> bytes:
         """Return the model's stream: all records in the order of their names."""

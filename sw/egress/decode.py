@@ -15,6 +15,7 @@ from egress.errors import BitstreamError, Reason
 from egress.pack import Levels
 from egress.quantize import bits_to_step, dequantize
 from egress.record import (
+    MIN_SEGMENT_WORDS,
     Header,
     Segment,
     check_end,
@@ -72,6 +73,8 @@ class Segments:
     ----------
     data : bytes-like
         Begins with a record.
+    exact : bool
+        Refuse bytes that follow the record.
 
     Members
     -------
@@ -92,7 +95,7 @@ class Segments:
     [0, -1]
     """
 
-    def __init__(self, data: Bytes) -> None:
+    def __init__(self, data: Bytes, *, exact: bool = False) -> None:
         view = memoryview(data).cast("B")
         self.header = header = Header.unpack(view)
         check_whole(header, len(view))
@@ -101,29 +104,55 @@ class Segments:
         self._kernel = kernels.active()
         # The header has been checked to have two words or more for each of these.
         self._start = np.empty(header.segments + 1, np.uint64)
-        bad = self._walk(check=self._kernel == "numpy")
-        if bad >= 0:
+        if walk(self._record, header.size, header, False, self._start) >= 0:
             self._refuse_framing()
+        self._first = 0
+        if exact and len(view) != self.size:
+            self._refuse_framing()
+            raise BitstreamError(
+                Reason.BAD_LENGTH,
+                f"{len(view) - self.size} bytes follow the record",
+                bit_offset=8 * self.size,
+            )
 
-    def _walk(self, check: bool) -> int:
-        if self._kernel == "numpy":
-            starts = [segment.start - 4 for segment in find_segments(self.header, self._record)]
-            self._start[:] = [*starts, self.size]
-            return -1
+    @classmethod
+    def part(cls, header: Header, data: memoryview, start: NDArray[Any], first: int) -> "Segments":
+        """Make the same of some segments of a record.
+
+        Parameters
+        ----------
+        header : Header
+        data : memoryview
+            Holds the segments, which are whole groups of the record's.
+        start : uint64, shape (segments + 1,)
+            Byte of each segment's header in ``data``, and of the end of the last.
+        first : int
+            Number of the first.
+        """
+        self = cls.__new__(cls)
+        self.header = header
+        self.size = int(start[-1])
+        self._record = data[: self.size]
+        self._start = start
+        self._first = first
+        self._kernel = kernels.active()
+        return self
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Places of their first weight in the flattened tensor, and after their last."""
         header = self.header
-        return kernels.compiled.walk(
-            self._record,
-            header.size,
-            header.segments,
-            header.buffer_words,
-            len(header.settings),
-            check,
-            self._start,
-        )
+        last = self._first + len(self._start) - 1
+        group = header.interleave * header.segment_weights
+        stop = header.weights if last == header.segments else last // header.interleave * group
+        return self._first // header.interleave * group, stop
 
     def _refuse_framing(self) -> None:
         """Raise for the first segment whose header or CRC is at fault, if there is one."""
-        bad = self._walk(check=True)
+        if self._kernel == "numpy":
+            find_segments(self.header, self._record)
+            return
+        bad = walk(self._record, self.header.size, self.header, True, self._start)
         if bad < 0:
             return
         at = int(self._start[bad])
@@ -133,8 +162,8 @@ class Segments:
         raise AssertionError(f"segment {bad}: nothing is wrong with what was refused")
 
     def refuse(self, first: int, last: int, bad: int) -> None:
-        """Raise what the reference says of segments ``first`` to ``last - 1``, one of them ``bad``."""
-        if (first, last) == (0, self.header.segments):
+        """Raise what the reference says of these segments, of which ``bad`` is one."""
+        if last - first == self.header.segments:
             self._refuse_framing()
         else:
             for number in range(first, last):
@@ -145,17 +174,8 @@ class Segments:
     def _segment(self, number: int) -> Segment:
         span = self.header.segment_slice(number)
         weights = len(range(span.start, span.stop, span.step))
-        return read_segment(self.header, self._record, number, weights, int(self._start[number]))
-
-    def check(self) -> None:
-        """Check every segment's CRC.
-
-        Raises
-        ------
-        BitstreamError
-            With reason 7.
-        """
-        self._refuse_framing()
+        at = int(self._start[number - self._first])
+        return read_segment(self.header, self._record, number, weights, at)
 
     def decode(
         self,
@@ -227,7 +247,7 @@ class Segments:
             a, b = ends
             return kernels.compiled.decode(
                 self._record,
-                self._start[a : b + 1],
+                self._start[a - self._first : b - self._first + 1],
                 a,
                 b,
                 settings,
@@ -276,6 +296,45 @@ class Segments:
         for at in range(0, len(array), _PIECE_WEIGHTS):
             piece = levels[at : at + _PIECE_WEIGHTS]
             array[at : at + _PIECE_WEIGHTS] = dequantize(piece, step, array.dtype)
+
+
+def walk(data: memoryview, at: int, header: Header, check: bool, start: NDArray[Any]) -> int:
+    """Go from segment header to segment header.
+
+    Parameters
+    ----------
+    data : memoryview
+        What the segments must fill, from byte ``at`` to its end.
+    header : Header
+    check : bool
+        Check the CRCs of segments 0, 1, and so on (not in the numpy kernel).
+    start : uint64, shape (segments + 1,)
+        Filled with the byte of each segment's header and of the end of the last; if one is
+        refused, up to its own.
+
+    Returns
+    -------
+    bad : int
+        The first segment to refuse, the number of segments if bytes follow the last, or -1.
+    """
+    count = len(start) - 1
+    if kernels.active() != "numpy":
+        return kernels.compiled.walk(
+            data, at, count, header.buffer_words, len(header.settings), check, start
+        )
+    for number in range(count):
+        start[number] = at
+        if len(data) - at < 4 * MIN_SEGMENT_WORDS:
+            return number
+        upper = data[at] << 8 | data[at + 1]
+        words = upper & 0xFFF
+        if upper >> 12 & 3 or upper >> 14 >= len(header.settings):
+            return number
+        if not 0 < words <= header.buffer_words or 4 * words > len(data) - at - 4:
+            return number
+        at += 4 + 4 * words
+    start[count] = at
+    return -1 if at == len(data) else count
 
 
 def _parts(first: int, last: int, weights: int, threads: int | None) -> list[tuple[int, int]]:
@@ -335,7 +394,7 @@ def decode(
     >>> egress.decode(egress.encode([3, 0, -1, 0], step=0.5)).levels.tolist()
     [3, 0, -1, 0]
     """
-    segments = _whole(data, exact)
+    segments = Segments(data, exact=exact)
     levels = segments.decode(out=out, threads=threads)
     header = segments.header
     return Record(levels, bits_to_step(header.step_bits), header, segments.size)
@@ -381,7 +440,7 @@ def decode_weights(
     """
     if dtype is None and out is None:
         dtype = np.float32
-    return _whole(data, exact).decode(out=out, dtype=dtype, threads=threads)
+    return Segments(data, exact=exact).decode(out=out, dtype=dtype, threads=threads)
 
 
 def decode_range(
@@ -424,17 +483,6 @@ def decode_range(
     [0, -1]
     """
     return Segments(data).decode(start, stop, out, dtype=dtype, threads=threads)
-
-
-def _whole(data: Bytes, exact: bool) -> Segments:
-    segments = Segments(data)
-    more = memoryview(data).nbytes - segments.size
-    if exact and more:
-        segments.check()
-        raise BitstreamError(
-            Reason.BAD_LENGTH, f"{more} bytes follow the record", bit_offset=8 * segments.size
-        )
-    return segments
 
 
 def decode_stream(data: Bytes) -> Iterator[Record]:

@@ -230,16 +230,23 @@ class Segment:
 
 
 def read_segment(
-    header: Header, record: bytes | memoryview, number: int, weights: int, at: int
+    header: Header,
+    record: bytes | memoryview,
+    number: int,
+    weights: int,
+    at: int,
+    end: int | None = None,
 ) -> Segment:
     """Read the header of segment ``number`` at byte ``at`` of ``record``, and check its CRC.
+
+    The record's segments end at byte ``end``, if not where its header says.
 
     Raises
     ------
     BitstreamError
         With reasons 6, 7 or 11.
     """
-    end = header.record_size
+    end = header.record_size if end is None else end
     if end - at < 4 * MIN_SEGMENT_WORDS:
         raise BitstreamError(
             Reason.BAD_LENGTH, "the record's words end early", bit_offset=8 * at, segment=number

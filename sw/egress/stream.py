@@ -2,9 +2,11 @@
 
 from egress.decode import Record, Segments, decode, decode_range, decode_stream, decode_weights
 from egress.encode import MAX_LANES, encode
+from egress.pieces import Piece, iter_stream
 
 __all__ = [
     "MAX_LANES",
+    "Piece",
     "Record",
     "Segments",
     "decode",
@@ -12,4 +14,5 @@ __all__ = [
     "decode_stream",
     "decode_weights",
     "encode",
+    "iter_stream",
 ]
