@@ -131,23 +131,6 @@ static uint32_t longest_of(const Coder *coder, uint32_t reach) {
     return last && last < class0 ? class0 : last;
 }
 
-/* A bound of the magnitudes, a power of two less one. */
-static uint32_t reach_of(const void *levels, int wide, size_t count) {
-    uint32_t reach;
-    if (wide) {
-        const int16_t *p = levels;
-        uint16_t ones = 0;
-        for (size_t i = 0; i < count; i++) ones |= (uint16_t)((p[i] ^ (p[i] >> 15)) - (p[i] >> 15));
-        reach = ones;
-    } else {
-        const int8_t *p = levels;
-        uint8_t ones = 0;
-        for (size_t i = 0; i < count; i++) ones |= (uint8_t)((p[i] ^ (p[i] >> 7)) - (p[i] >> 7));
-        reach = ones;
-    }
-    return reach ? (2u << top_bit(reach)) - 1 : 0;
-}
-
 int put_run(Writer *to, const Coder *coder, size_t run, int big, int level) {
     Entry entry;
     for (; run >= RUN_LIMIT; run -= RUN_LIMIT) {
@@ -172,32 +155,32 @@ int put_run(Writer *to, const Coder *coder, size_t run, int big, int level) {
 #include "encode_loops.h"
 
 #if EGRESS_X86
-/* Shifts by any register. */
-#define BMI2 __attribute__((target("bmi,bmi2")))
+#define WITH_AVX2 __attribute__((target("avx2,bmi,bmi2")))
 #define LEVEL int8_t
-#define NAME(x) x##_narrow_bmi2
-#define TARGET BMI2
+#define NAME(x) x##_narrow_avx2
+#define TARGET WITH_AVX2
 #include "encode_loops.h"
 #define LEVEL int16_t
-#define NAME(x) x##_wide_bmi2
-#define TARGET BMI2
+#define NAME(x) x##_wide_avx2
+#define TARGET WITH_AVX2
 #include "encode_loops.h"
 #endif
 
 /* What writes the levels of a segment, by kernel and width. */
 typedef struct {
+    uint32_t (*ones)(const void *, size_t);
     void (*levels)(Writer *, const Entry *, const void *, size_t, uint32_t);
     int (*runs)(Writer *, const Coder *, const void *, size_t, uint32_t);
     int avx512;
 } Loops;
 
 static Loops loops_for(int kernel, int wide) {
-    Loops loops = {put_levels_narrow, put_runs_narrow, 0};
-    if (wide) loops = (Loops){put_levels_wide, put_runs_wide, 0};
+    Loops loops = {ones_narrow, put_levels_narrow, put_runs_narrow, 0};
+    if (wide) loops = (Loops){ones_wide, put_levels_wide, put_runs_wide, 0};
 #if EGRESS_X86
     if (kernel >= AVX2 && has_avx2()) {
-        loops = (Loops){put_levels_narrow_bmi2, put_runs_narrow_bmi2, 0};
-        if (wide) loops = (Loops){put_levels_wide_bmi2, put_runs_wide_bmi2, 0};
+        loops = (Loops){ones_narrow_avx2, put_levels_narrow_avx2, put_runs_narrow_avx2, 0};
+        if (wide) loops = (Loops){ones_wide_avx2, put_levels_wide_avx2, put_runs_wide_avx2, 0};
     }
     loops.avx512 = kernel >= AVX512 && has_avx512();
 #else
@@ -216,21 +199,24 @@ static int all_coded(const Coder *coder, const void *levels, int wide, size_t co
     return !most || level_entry(coder, level_of_symbol(most));
 }
 
-/* Write a payload at `at`; returns its length in bits, 0 if it cannot be written. */
+/* Write a payload at `at`, of about `expected` words; returns its length in bits, 0 if it cannot
+   be written. */
 static size_t put_payload(Coder *coder, Loops loops, const void *levels, int wide, size_t count,
-                          uint8_t *at) {
+                          uint8_t *at, size_t expected) {
     Writer w = {0, 0, at};
-    uint32_t reach = reach_of(levels, wide, count), longest;
+    uint32_t reach = loops.ones(levels, count), longest;
     if (reach > (wide ? 32767u : 127u)) return 0;
+    reach = reach ? (2u << top_bit(reach)) - 1 : 0;
     longest = longest_of(coder, reach);
     if (!longest) { /* the reach is but a bound */
         if (!all_coded(coder, levels, wide, count)) return 0;
         longest = WINDOW_BITS;
     }
     coder_extend(coder, reach);
+    (void)expected;
 #if EGRESS_X86
     if (loops.avx512 && !has_runs(coder) && reach < 128 && longest <= 16)
-        put_levels_avx512(&w, coder, levels, wide, count, reach);
+        put_levels_avx512(&w, coder, levels, wide, count, reach, expected);
     else
 #endif
     if (!has_runs(coder))
@@ -248,7 +234,7 @@ static int64_t put_segments(const EncodeJob *job, Coder *coders, uint8_t *scratc
     uint8_t *out = job->out;
     size_t left = job->weights, room = job->room;
     for (size_t i = 0; i < job->segments; i++) {
-        size_t words, size, count = (size_t)job->counts[i];
+        size_t words, bits, size, count = (size_t)job->counts[i];
         uint64_t number = job->first + i;
         Coder *coder;
         uint16_t crc;
@@ -256,9 +242,10 @@ static int64_t put_segments(const EncodeJob *job, Coder *coders, uint8_t *scratc
             job->choice[i] < 0 || (uint64_t)job->choice[i] >= job->settings_count)
             return BAD_CALL;
         coder = coders + job->choice[i];
-        words = (put_payload(coder, loops, levels, wide, count, scratch + 4) + 31) / 32;
-        if (!words || job->words[i] != (int64_t)words || words > MAX_WORDS)
-            return (int64_t)number;
+        if (job->words[i] < 1 || job->words[i] > MAX_WORDS) return (int64_t)number;
+        words = (size_t)job->words[i];
+        bits = put_payload(coder, loops, levels, wide, count, scratch + 4, words);
+        if (!bits || (bits + 31) / 32 != words) return (int64_t)number;
         size = 4 * words + 4;
         if (size > room) return BAD_CALL;
         scratch[0] = (uint8_t)((size_t)job->choice[i] << 6 | words >> 8);

@@ -75,118 +75,164 @@ AVX512_ENCODE INLINE int any_above64(__m512i length, int most) {
     return _mm512_cmpgt_epi64_mask(length, _mm512_set1_epi64(most)) != 0;
 }
 
-AVX512_ENCODE INLINE void put_lanes(Writer *to, Words words) {
-    uint64_t value[8], length[8];
-    _mm512_storeu_si512(value, words.value);
-    _mm512_storeu_si512(length, words.length);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) put_number(to, value[i], length[i]);
-}
+/* What to expect of codewords: eight fit a group; four do, and mostly eight; four do. */
+enum { SHORT, MIDDLE, LONG };
 
-/* Write 64 levels; 0 if codewords of several exceed what is put together. */
-AVX512_ENCODE INLINE int put_64(Writer *to, __m512i levels, const Bytes *lengths, const Bytes *low,
-                                const Bytes *high, int few, int has_high) {
-    const __m512i byte = _mm512_set1_epi16(0xFF);
-    __m512i length = look_up(lengths, levels, few), value = look_up(low, levels, few), upper;
-    __m512i even = _mm512_and_si512(value, byte), odd = _mm512_srli_epi16(value, 8);
-    Words words;
-    upper = value;
-    if (has_high) {
-        upper = look_up(high, levels, few);
-        even = _mm512_or_si512(even, _mm512_slli_epi16(upper, 8));
-        odd = _mm512_or_si512(odd, _mm512_andnot_si512(byte, upper));
-    }
-    words = join16(even, odd, length);
-    if (LIKELY(!_mm512_cmpgt_epi16_mask(words.length, _mm512_set1_epi16(16)))) {
-        Words four = join32(words), eight = join64(four);
-        if (LIKELY(!any_above64(eight.length, GROUP_BITS))) {
-            uint64_t v[8], n[8];
-            _mm512_storeu_si512(v, eight.value);
-            _mm512_storeu_si512(n, eight.length);
-#pragma GCC unroll 4
-            for (int i = 0; i < 8; i += 2) {
-                if (n[i] + n[i + 1] <= GROUP_BITS) {
-                    put_number(to, v[i] << n[i + 1] | v[i + 1], n[i] + n[i + 1]);
-                } else {
-                    put_number(to, v[i], n[i]);
-                    put_number(to, v[i + 1], n[i + 1]);
-                }
-            }
-        } else {
-            uint32_t v[16], n[16];
-            _mm512_storeu_si512(v, four.value);
-            _mm512_storeu_si512(n, four.length);
-#pragma GCC unroll 16
-            for (int i = 0; i < 16; i++) put_number(to, v[i], n[i]);
-        }
-        return 1;
-    }
-    /* Four codewords a lane. */
-    Words halves[2];
-    for (int i = 0; i < 2; i++) {
-        __m256i n = i ? _mm512_extracti64x4_epi64(length, 1) : _mm512_castsi512_si256(length);
-        __m256i v = i ? _mm512_extracti64x4_epi64(value, 1) : _mm512_castsi512_si256(value);
-        __m256i u = i ? _mm512_extracti64x4_epi64(upper, 1) : _mm512_castsi512_si256(upper);
-        Words x = {_mm512_cvtepu8_epi16(v), _mm512_cvtepu8_epi16(n)};
-        if (has_high)
-            x.value = _mm512_or_si512(x.value, _mm512_slli_epi16(_mm512_cvtepu8_epi16(u), 8));
-        halves[i] = join64(join32(x));
-    }
-    if (any_above64(_mm512_max_epi64(halves[0].length, halves[1].length), GROUP_BITS)) return 0;
-    put_lanes(to, halves[0]);
-    put_lanes(to, halves[1]);
-    return 1;
-}
+/* Levels that are looked up before any of them is written: the processor works at many blocks of
+   64 at once while it looks up, and the writing, which is serial, does not wait for it. */
+enum { BATCH = 512 };
 
-AVX512_ENCODE INLINE void put_many(Writer *to, const Coder *coder, const void *levels, int wide,
-                                   size_t count, int few, int has_high) {
-    const Bytes lengths = load_bytes(coder->lengths), low = load_bytes(coder->low);
-    const Bytes high = load_bytes(coder->high);
+/* Groups of codewords to be written: numbers of 1..GROUP_BITS bits, and how many those are. */
+typedef struct {
+    uint64_t value[BATCH], length[BATCH];
+} Queue512;
+
+AVX512_ENCODE INLINE void write_queue(Writer *to, const Queue512 *queue, size_t count, int pairs) {
     Writer w = *to;
+    const uint64_t *v = queue->value, *n = queue->length;
     size_t i = 0;
-    for (; i + 64 <= count; i += 64) {
-        __m512i x;
-        if (wide) {
-            const int16_t *p = (const int16_t *)levels + i;
-            x = _mm512_inserti64x4(
-                _mm512_castsi256_si512(_mm512_cvtepi16_epi8(_mm512_loadu_si512(p))),
-                _mm512_cvtepi16_epi8(_mm512_loadu_si512(p + 32)), 1);
+    for (; i + 2 <= count; i += 2) {
+        if (pairs && LIKELY(n[i] + n[i + 1] <= GROUP_BITS)) {
+            put_number(&w, v[i] << n[i + 1] | v[i + 1], n[i] + n[i + 1]);
         } else {
-            x = _mm512_loadu_si512((const int8_t *)levels + i);
+            put_number(&w, v[i], n[i]);
+            put_number(&w, v[i + 1], n[i + 1]);
         }
-        if (UNLIKELY(!put_64(&w, x, &lengths, &low, &high, few, has_high)))
-            for (size_t j = i; j < i + 64; j++) {
-                Entry entry = coder->table[level_at(levels, wide, j)];
-                put(&w, entry, entry);
-            }
     }
-    for (; i < count; i++) {
-        Entry entry = coder->table[level_at(levels, wide, i)];
-        put(&w, entry, entry);
-    }
+    if (i < count) put_number(&w, v[i], n[i]);
     *to = w;
 }
 
-#define MANY(name, wide, few, has_high)                                                       \
+AVX512_ENCODE static NOINLINE void write_all(Writer *to, const Queue512 *queue, size_t count) {
+    write_queue(to, queue, count, 0);
+}
+
+AVX512_ENCODE static NOINLINE void write_pairs(Writer *to, const Queue512 *queue, size_t count) {
+    write_queue(to, queue, count, 1);
+}
+
+AVX512_ENCODE INLINE size_t queue_words(Queue512 *queue, size_t at, Words words) {
+    _mm512_storeu_si512(queue->value + at, words.value);
+    _mm512_storeu_si512(queue->length + at, words.length);
+    return at + 8;
+}
+
+/* Queue levels one by one. */
+AVX512_ENCODE static NOINLINE size_t queue_ones(Queue512 *queue, size_t at, const Coder *coder,
+                                                const void *levels, int wide, size_t first,
+                                                size_t end) {
+    for (size_t i = first; i < end; i++, at++) {
+        Entry entry = coder->table[level_at(levels, wide, i)];
+        queue->length[at] = entry & ENTRY_LENGTH;
+        queue->value[at] = entry >> (64 - (entry & ENTRY_LENGTH));
+    }
+    return at;
+}
+
+/* Codewords of 64 levels: the bytes of their numbers, and their lengths. */
+typedef struct {
+    __m512i low, high, length;
+} Found;
+
+/* Queue them, eight together; returns `at` if that exceeds a lane. */
+AVX512_ENCODE INLINE size_t queue_eights(Queue512 *queue, size_t at, Found x, int has_high) {
+    const __m512i byte = _mm512_set1_epi16(0xFF);
+    __m512i even = _mm512_and_si512(x.low, byte), odd = _mm512_srli_epi16(x.low, 8);
+    Words words;
+    if (has_high) {
+        even = _mm512_or_si512(even, _mm512_slli_epi16(x.high, 8));
+        odd = _mm512_or_si512(odd, _mm512_andnot_si512(byte, x.high));
+    }
+    words = join16(even, odd, x.length);
+    if (UNLIKELY(_mm512_cmpgt_epi16_mask(words.length, _mm512_set1_epi16(16)))) return at;
+    words = join64(join32(words));
+    if (UNLIKELY(any_above64(words.length, GROUP_BITS))) return at;
+    return queue_words(queue, at, words);
+}
+
+/* Queue them, four together; returns `at` if that exceeds a group. */
+AVX512_ENCODE INLINE size_t queue_fours(Queue512 *queue, size_t at, Found x, int has_high) {
+    Words halves[2];
+    for (int i = 0; i < 2; i++) {
+        __m256i n = i ? _mm512_extracti64x4_epi64(x.length, 1) : _mm512_castsi512_si256(x.length);
+        __m256i v = i ? _mm512_extracti64x4_epi64(x.low, 1) : _mm512_castsi512_si256(x.low);
+        __m256i u = i ? _mm512_extracti64x4_epi64(x.high, 1) : _mm512_castsi512_si256(x.high);
+        Words words = {_mm512_cvtepu8_epi16(v), _mm512_cvtepu8_epi16(n)};
+        if (has_high)
+            words.value =
+                _mm512_or_si512(words.value, _mm512_slli_epi16(_mm512_cvtepu8_epi16(u), 8));
+        halves[i] = join64(join32(words));
+    }
+    if (UNLIKELY(any_above64(_mm512_max_epi64(halves[0].length, halves[1].length), GROUP_BITS)))
+        return at;
+    return queue_words(queue, queue_words(queue, at, halves[0]), halves[1]);
+}
+
+AVX512_ENCODE INLINE void put_many(Writer *to, const Coder *coder, const void *levels, int wide,
+                                   size_t count, int few, int has_high, int expected) {
+    const Bytes lengths = load_bytes(coder->lengths), low = load_bytes(coder->low);
+    const Bytes high = load_bytes(coder->high);
+    Queue512 queue;
+    size_t i = 0;
+    while (i < count) {
+        size_t end = count - i > BATCH ? i + BATCH : count, queued = 0;
+        for (; i + 64 <= end; i += 64) {
+            size_t before = queued;
+            __m512i x;
+            Found found;
+            if (wide) {
+                const int16_t *p = (const int16_t *)levels + i;
+                x = _mm512_inserti64x4(
+                    _mm512_castsi256_si512(_mm512_cvtepi16_epi8(_mm512_loadu_si512(p))),
+                    _mm512_cvtepi16_epi8(_mm512_loadu_si512(p + 32)), 1);
+            } else {
+                x = _mm512_loadu_si512((const int8_t *)levels + i);
+            }
+            found.length = look_up(&lengths, x, few);
+            found.low = look_up(&low, x, few);
+            found.high = has_high ? look_up(&high, x, few) : x;
+            if (expected == SHORT) queued = queue_eights(&queue, queued, found, has_high);
+            if (queued == before) queued = queue_fours(&queue, queued, found, has_high);
+            if (queued == before)
+                queued = queue_ones(&queue, queued, coder, levels, wide, i, i + 64);
+        }
+        queued = queue_ones(&queue, queued, coder, levels, wide, i, end);
+        i = end;
+        (expected == LONG ? write_all : write_pairs)(to, &queue, queued);
+    }
+}
+
+#define MANY(name, wide, few, has_high, expected)                                             \
     AVX512_ENCODE static NOINLINE void name(Writer *to, const Coder *coder, const void *levels, \
                                             size_t count) {                                   \
-        put_many(to, coder, levels, wide, count, few, has_high);                              \
+        put_many(to, coder, levels, wide, count, few, has_high, expected);                    \
     }
-MANY(narrow_few, 0, 1, 0)
-MANY(narrow_few_high, 0, 1, 1)
-MANY(narrow_all, 0, 0, 0)
-MANY(narrow_all_high, 0, 0, 1)
-MANY(wide_few, 1, 1, 0)
-MANY(wide_few_high, 1, 1, 1)
-MANY(wide_all, 1, 0, 0)
-MANY(wide_all_high, 1, 0, 1)
+#define MANY_OF_WIDTH(name, wide)        \
+    MANY(name##_few, wide, 1, 0, SHORT)  \
+    MANY(name##_short, wide, 0, 1, SHORT) \
+    MANY(name##_middle, wide, 0, 1, MIDDLE) \
+    MANY(name##_long, wide, 0, 0, LONG) \
+    MANY(name##_long_high, wide, 0, 1, LONG)
+MANY_OF_WIDTH(narrow, 0)
+MANY_OF_WIDTH(wide, 1)
+
+typedef void Write(Writer *, const Coder *, const void *, size_t);
 
 void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
-                       uint32_t reach) {
-    static void (*const by[2][2][2])(Writer *, const Coder *, const void *, size_t) = {
-        {{narrow_all, narrow_all_high}, {narrow_few, narrow_few_high}},
-        {{wide_all, wide_all_high}, {wide_few, wide_few_high}}};
-    by[wide][reach < 64][coder->has_high](to, coder, levels, count);
+                       uint32_t reach, size_t words) {
+    size_t bits = 32 * words;
+    Write *write;
+    if (bits < 3 * count && reach < 64 && !coder->has_high)
+        write = wide ? wide_few : narrow_few;
+    else if (bits < 3 * count)
+        write = wide ? wide_short : narrow_short;
+    else if (bits < 5 * count)
+        write = wide ? wide_middle : narrow_middle;
+    else if (!coder->has_high)
+        write = wide ? wide_long : narrow_long;
+    else
+        write = wide ? wide_long_high : narrow_long_high;
+    write(to, coder, levels, count);
 }
 #else
 typedef int nothing; /* a translation unit must not be empty */

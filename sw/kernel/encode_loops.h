@@ -2,6 +2,17 @@
    TARGET is empty or an attribute. Codewords are put together in groups that do not depend on what
    was written before them: so the processor works at several groups at once. */
 
+/* All ones of the levels' magnitudes: a bound, exact to a power of two. */
+TARGET static NOINLINE uint32_t NAME(ones)(const void *levels, size_t count) {
+    const LEVEL *p = levels;
+    LEVEL ones = 0;
+    for (size_t i = 0; i < count; i++) {
+        LEVEL sign = (LEVEL)(p[i] < 0 ? -1 : 0);
+        ones |= (LEVEL)((p[i] ^ sign) - sign);
+    }
+    return sizeof(LEVEL) == 1 ? (uint8_t)ones : (uint16_t)ones;
+}
+
 /* Write levels, `many` of them a group. */
 TARGET INLINE void NAME(put_groups)(Writer *to, const Entry *table, const LEVEL *levels,
                                     size_t count, size_t many) {

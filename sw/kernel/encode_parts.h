@@ -71,9 +71,10 @@ INLINE void put(Writer *to, Entry group, uint64_t bits) {
 int put_run(Writer *to, const Coder *coder, size_t run, int big, int level);
 
 #if EGRESS_X86
-/* Write levels of magnitude up to `reach`, 127 at most, whose codewords have up to 16 bits. */
+/* Write levels of magnitude up to `reach`, 127 at most, whose codewords have up to 16 bits;
+   `words`, how many it is about, matters for nothing but speed. */
 void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
-                       uint32_t reach);
+                       uint32_t reach, size_t words);
 #endif
 
 #endif
