@@ -1,16 +1,13 @@
-"""Levels to codewords and codewords to bits, in numpy.
+"""Levels to symbols and symbols to codewords, in numpy.
 
-Equal bit for bit to `egress.reference`. Levels are *dealt*: in the order of their segments
-(FORMAT.md, section 7).
+Equal bit for bit to `egress.code`.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from egress.code import ExpGolomb
-from egress.setting import MAX_RUN, Mode, Setting
+from egress.setting import Mode, Setting
 
 Levels = NDArray[np.signedinteger]
 Ints = NDArray[np.int64]
@@ -70,82 +67,6 @@ def code_words(code: ExpGolomb, symbols: Ints) -> tuple[Ints, Ints]:
     return value, zeros + bit_lengths(value)
 
 
-def codeword_table(code: ExpGolomb, symbols: int) -> tuple[Ints, Ints]:
-    """Codewords and lengths of the symbols 0 to ``symbols - 1``, as `codewords`."""
-    return code_words(code, np.arange(symbols, dtype=np.int64))
-
-
-@dataclass(frozen=True, slots=True)
-class Fields:
-    """Bit fields in stream order.
-
-    Members
-    -------
-    values, lengths : int64, shape (fields,)
-        At most 32 bits each.
-    segment : int64, shape (fields,)
-        Index of the field's segment among those that were encoded.
-    """
-
-    values: Ints
-    lengths: Ints
-    segment: Ints
-
-
-def encode_fields(dealt: Levels, counts: Ints, setting: Setting, level_bits: int) -> Fields:
-    """Fields of consecutive segments of ``counts`` levels each, all in ``setting``."""
-    segment = np.repeat(np.arange(len(counts)), counts)
-    if setting.mode is Mode.RAW:
-        symbols = symbols_of(dealt)
-        return Fields(symbols, np.full(len(dealt), setting.order + 1, np.int64), segment)
-    if setting.mode is Mode.PLAIN:
-        symbols = symbols_of(dealt)
-        table = codeword_table(setting.code, int(symbols.max(initial=0)) + 1)
-        return Fields(table[0][symbols], table[1][symbols], segment)
-    return _encode_run_fields(find_runs(dealt, counts), setting)
-
-
-@dataclass(frozen=True, slots=True)
-class Runs:
-    """Runs of zeros in segments.
-
-    Members
-    -------
-    run : int64, shape (events,)
-        Zeros before a non-zero level, or the zeros that end a segment (then ``level`` is 0; only
-        if there are any).
-    level : int64, shape (events,)
-    segment : int64, shape (events,)
-    """
-
-    run: Ints
-    level: Ints
-    segment: Ints
-
-
-def find_runs(dealt: Levels, counts: Ints) -> Runs:
-    """Find the runs of consecutive segments of ``counts`` levels each."""
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    at = np.flatnonzero(dealt)
-    segment = np.searchsorted(ends, at, side="right")
-    previous = np.empty(len(at), np.int64)
-    previous[:1] = -1
-    previous[1:] = at[:-1]
-    run = at - np.maximum(previous + 1, starts[segment])
-    # The zeros after each segment's last non-zero level.
-    last = starts - 1
-    np.maximum.at(last, segment, at)
-    tail = ends - 1 - last
-    tails = np.flatnonzero(tail)
-    order = np.argsort(np.concatenate([segment, tails]), kind="stable")
-    return Runs(
-        np.concatenate([run, tail[tails]])[order],
-        np.concatenate([dealt[at].astype(np.int64), np.zeros(len(tails), np.int64)])[order],
-        np.concatenate([segment, tails])[order],
-    )
-
-
 def slots_of(run: Ints, big: NDArray[np.bool_], threshold: int, stride: int | None) -> Ints:
     """Slots of the joint mode, vectorised `Setting.slot`."""
     if stride is None:
@@ -161,45 +82,3 @@ def run_symbols(setting: Setting, run: Ints, big: NDArray[np.bool_]) -> Ints:
     if setting.mode is Mode.ZERO_RUN:
         return run
     return slots_of(run, big, setting.threshold, setting.stride)
-
-
-def _encode_run_fields(runs: Runs, setting: Setting) -> Fields:
-    joint = setting.mode is Mode.JOINT
-    limit = MAX_RUN
-    escapes = runs.run // limit
-    rest = runs.run % limit
-    # A closing run of a multiple of the limit is nothing but escapes.
-    closed = (runs.level != 0) | (rest > 0)
-    extra = (np.abs(runs.level) > 1) if joint else (runs.level != 0)
-    per_event = escapes + closed + extra
-    end = np.cumsum(per_event)
-    total = int(end[-1]) if len(end) else 0
-    symbols = run_symbols(setting, rest, extra & joint)
-    escape = int(run_symbols(setting, np.array([limit]), np.array([False]))[0])
-    values, lengths = codeword_table(setting.code, max(escape, int(symbols.max(initial=0))) + 1)
-    out_values = np.full(total, values[escape] << 1)
-    out_lengths = np.full(total, lengths[escape] + 1)
-    # The bit that follows is the sign, a 0 where no level follows, or the magnitude's own.
-    at = (end - extra - 1)[closed]
-    follows = (~extra)[closed]
-    out_values[at] = values[symbols[closed]] << follows | (follows & (runs.level[closed] < 0))
-    out_lengths[at] = lengths[symbols[closed]] + follows
-    magnitudes = symbols_of(runs.level[extra]) - setting.magnitude_base
-    values, lengths = codeword_table(setting.magnitude_code, int(magnitudes.max(initial=0)) + 1)
-    out_values[end[extra] - 1] = values[magnitudes]
-    out_lengths[end[extra] - 1] = lengths[magnitudes]
-    return Fields(out_values, out_lengths, np.repeat(runs.segment, per_event))
-
-
-def pack_bits(values: Ints, lengths: Ints, position: Ints, words: NDArray[np.uint32]) -> None:
-    """Write fields of at most 32 bits at bit ``position`` (ascending) into ``words``."""
-    if not len(values):
-        return
-    word = position >> 5
-    spread = values.astype(np.uint64) << (64 - (position & 31) - lengths).astype(np.uint64)
-    first = np.flatnonzero(np.diff(word, prepend=-1))
-    words[word[first]] |= np.bitwise_or.reduceat((spread >> np.uint64(32)).astype(np.uint32), first)
-    # A field crosses at most one word boundary, and one field at most crosses each.
-    low = spread.astype(np.uint32)
-    crossing = np.flatnonzero((position & 31) + lengths > 32)
-    words[word[crossing] + 1] |= low[crossing]

@@ -23,6 +23,18 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads that a caller asks for.
+
+    Raises
+    ------
+    ValueError
+        If it is less than 1.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}")
+
+
 def share(
     counts: NDArray[np.int64], threads: int | None, work: Callable[[int, int], _T]
 ) -> list[_T]:
@@ -47,12 +59,11 @@ def share(
     ValueError
         If ``threads`` is less than 1.
     """
+    check_threads(threads)
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     if threads is None:
         threads = min(processors(), total // THREAD_WEIGHTS)
-    elif threads < 1:
-        raise ValueError(f"threads must be 1 or more, not {threads}")
     wanted = max(1, min(threads, len(counts)))
     cuts = np.searchsorted(ends, [total * i // wanted for i in range(1, wanted)]).tolist()
     parts = [(a, b) for a, b in pairwise([0, *cuts, len(counts)]) if a < b]

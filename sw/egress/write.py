@@ -6,16 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress import kernels
-from egress.pack import Ints, Levels, encode_fields, pack_bits, symbols_of
-from egress.parallel import share
+from egress.pack import Ints, Levels
+from egress.parallel import check_threads, share
+from egress.payloads import encode_segments
 from egress.record import MAX_SEGMENT_WEIGHTS, MAX_SETTINGS, pack_segment
 from egress.reference import encode_segment
-from egress.setting import MAX_RUN, MAX_SYMBOL, WINDOW_BITS, Mode, Setting, max_level
+from egress.setting import Setting
 
 _MAX_WORDS = 2048
-
-# Weights that numpy works on together: they bound its temporary arrays.
-_CHUNK = 1 << 18
 
 
 def write_segments(
@@ -73,6 +71,7 @@ def write_segments(
     if out.shape != (size,) or not out.flags.c_contiguous:
         raise ValueError(f"out must be {size} bytes in one piece, not {out.shape}")
     name = kernels.active()
+    check_threads(threads)
     if name == "numpy":
         _write_numpy(dealt, counts, settings, index, words, out)
         return out
@@ -143,77 +142,25 @@ def _write_numpy(
     words: Ints,
     out: NDArray[np.uint8],
 ) -> None:
-    ends, at = np.cumsum(counts), 0
-    first = 0
-    while first < len(counts):
-        start = int(ends[first] - counts[first])
-        last = max(first + 1, int(np.searchsorted(ends, start + _CHUNK, side="right")))
-        part = slice(first, last)
-        levels = dealt[start : ends[last - 1]]
-        payloads = _payloads(levels, counts[part], settings, index[part], words[part], first)
-        for number, payload in enumerate(payloads, first):
-            segment = pack_segment(int(index[number]), payload, number)
-            out[at : at + len(segment)] = np.frombuffer(segment, np.uint8)
-            at += len(segment)
-        first = last
-
-
-def _payloads(
-    levels: Levels,
-    counts: Ints,
-    settings: Sequence[Setting],
-    index: Ints,
-    words: Ints,
-    number: int,
-) -> list[bytes]:
-    """Encode consecutive segments, of which the first is ``number``, to padded payloads."""
-    used = [(setting, index == i) for i, setting in enumerate(settings) if (index == i).any()]
-    ends, starts = np.cumsum(counts), np.cumsum(counts) - counts
-    member = [np.repeat(mask, counts) for _, mask in used]
-    doubts = [
-        _doubtful(levels[at], int(counts[mask].max()), setting)
-        for (setting, mask), at in zip(used, member, strict=True)
-    ]
-    if any(doubts):
-        for i, which in enumerate(index.tolist()):
-            _encodes(levels[starts[i] : ends[i]], settings[which], number + i)
-    first = np.cumsum(words) - words
-    # A field's low half may be written past its word: one word to spare.
-    packed = np.zeros(int(words.sum()) + 1, np.uint32)
-    for (setting, mask), at in zip(used, member, strict=True):
-        members = np.flatnonzero(mask)
-        fields = encode_fields(levels[at], counts[mask], setting, 8 * levels.dtype.itemsize)
-        bits = np.bincount(fields.segment, fields.lengths, len(members)).astype(np.int64)
-        wrong = members[-(-bits // 32) != words[mask]]
-        if len(wrong):
-            i = wrong[0]
-            _refuse(levels[starts[i] : ends[i]], setting, number + int(i), int(words[i]))
-        end = np.cumsum(fields.lengths)
-        before = np.cumsum(bits) - bits
-        position = end - fields.lengths + (32 * first[members] - before)[fields.segment]
-        pack_bits(fields.values, fields.lengths, position, packed)
-    data = packed[:-1].astype(">u4").tobytes()
-    return [data[4 * a : 4 * (a + n)] for a, n in zip(first.tolist(), words.tolist(), strict=True)]
-
-
-def _doubtful(levels: Levels, longest: int, setting: Setting) -> bool:
-    """Whether ``setting`` may be unable to code these levels of segments of up to ``longest``."""
-    largest = max_level(8 * levels.dtype.itemsize)
-    symbol = int(symbols_of(np.array([levels.min(), levels.max()])).max())
-    if int(levels.min()) < -largest:
-        return True
-    if setting.mode is Mode.RAW:
-        return symbol >> (setting.order + 1) > 0
-    if setting.mode is Mode.PLAIN:
-        return setting.code.length(symbol) > WINDOW_BITS
-    if setting.mode is Mode.JOINT and setting.stride is None and symbol > 2:
-        return True
-    run = min(longest, MAX_RUN)
-    slots = [run]
-    if setting.mode is Mode.JOINT:
-        slots = [setting.slot(run, big) for big in (False, True) if setting.stride or not big]
-    return (
-        max(slots) > MAX_SYMBOL
-        or max(setting.code.length(slot) for slot in slots) + 1 > WINDOW_BITS
-        or setting.magnitude_code.length(max(0, symbol - setting.magnitude_base)) > WINDOW_BITS
-    )
+    ends = np.cumsum(counts)
+    starts = ends - counts
+    payloads = [b""] * len(counts)
+    for i, setting in enumerate(settings):
+        member = np.flatnonzero(index == i)
+        try:
+            some = encode_segments(dealt, starts[member], counts[member], setting)
+        except ValueError:
+            # The reference tells which is the first segment that is wrong, and why.
+            for number, which in enumerate(index.tolist()):
+                _encodes(dealt[starts[number] : ends[number]], settings[which], number)
+            raise
+        for number, payload in zip(member.tolist(), some, strict=True):
+            payloads[number] = payload
+    at = 0
+    for number, payload in enumerate(payloads):
+        if len(payload) != 4 * words[number]:
+            levels = dealt[starts[number] : ends[number]]
+            _refuse(levels, settings[index[number]], number, int(words[number]))
+        segment = pack_segment(int(index[number]), payload, number)
+        out[at : at + len(segment)] = np.frombuffer(segment, np.uint8)
+        at += len(segment)

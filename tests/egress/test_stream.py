@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import egress
-from egress import BitstreamError, Reason, Setting
+from egress import BitstreamError, Mode, Reason, Setting
 from egress.choose import segment_costs
-from egress.pack import encode_fields, pack_bits
 from egress.record import Header, crc16, find_segments, pack_segment
 from egress.reference import decode_segment, encode_segment
+from egress.setting import MAX_RUN
 from egress.statistics import gather
 from tests.egress.strategies import levels_for, settings_of
 
@@ -54,38 +54,29 @@ def record_of(setting, level_bits, payloads, weights, segment_weights, step_bits
     return header.pack() + body
 
 
+def steps_of(levels, setting) -> int:
+    """Codewords that a decoder takes for ``levels``."""
+    if setting.mode in (Mode.PLAIN, Mode.RAW):
+        return len(levels)
+    steps = run = 0
+    for level in levels:
+        run = 0 if level else run + 1
+        if level:
+            steps += 1 if setting.mode is Mode.JOINT and abs(level) == 1 else 2
+        elif run == MAX_RUN:
+            steps, run = steps + 1, 0
+    return steps + (run > 0)
+
+
 @given(coded_segments())
-def test_fields_are_the_references_bits_and_costs_are_their_number(case):
+def test_costs_are_the_number_of_the_references_bits(case):
     setting, level_bits, segments = case
     dealt = np.array([level for levels in segments for level in levels], np.int16)
     counts = np.array([len(levels) for levels in segments])
-    fields = encode_fields(dealt, counts, setting, level_bits)
-    expected = [encode_segment(levels, setting, level_bits) for levels in segments]
-    text = [f"{v:0{n}b}" for v, n in zip(fields.values, fields.lengths, strict=True)]
-    got = [
-        "".join(t for t, s in zip(text, fields.segment, strict=True) if s == i)
-        for i in range(len(segments))
-    ]
-    assert got == expected
     costs = segment_costs(gather(dealt, counts), setting)
+    expected = [encode_segment(levels, setting, level_bits) for levels in segments]
     assert costs.bits.tolist() == [len(bits) for bits in expected]
-    steps = np.bincount(fields.segment, minlength=len(segments)).tolist()
-    assert costs.codewords.tolist() == steps
-
-
-@given(
-    st.lists(
-        st.integers(1, 32).flatmap(lambda n: st.tuples(st.integers(0, 2**n - 1), st.just(n))),
-        max_size=80,
-    )
-)
-def test_packed_bits_are_the_fields_one_after_another(fields):
-    values = np.array([v for v, _ in fields], np.int64)
-    lengths = np.array([n for _, n in fields], np.int64)
-    words = np.zeros(int(lengths.sum()) // 32 + 2, np.uint32)
-    pack_bits(values, lengths, np.cumsum(lengths) - lengths, words)
-    bits = "".join(f"{v:0{n}b}" for v, n in fields)
-    assert "".join(f"{w:032b}" for w in words.tolist())[: len(bits)] == bits
+    assert costs.codewords.tolist() == [steps_of(levels, setting) for levels in segments]
 
 
 @settings(max_examples=150)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress import Mode, Setting, kernels, write
+from egress import Mode, Setting, kernels, payloads
 from egress.record import pack_segment
 from egress.reference import encode_segment
 from egress.write import write_segments
@@ -239,8 +239,6 @@ def test_a_wrong_argument_is_refused(change, error, message):
         "index": np.array([0, 0]),
         "bits": np.array([6, 6]),
     }
-    if "threads" in change and kernels.available() == ("numpy",):
-        pytest.skip("numpy writes in one thread")
     with pytest.raises(error) as caught:
         write_segments(**{**arguments, **change})
     assert str(caught.value) == message
@@ -276,13 +274,13 @@ def test_the_compiled_encoder_takes_no_number_on_trust():
             kernels.compiled.encode(*arguments)
 
 
-def test_numpys_chunks_do_not_change_what_is_written(use, monkeypatch):
+def test_numpys_blocks_do_not_change_what_is_written(use, monkeypatch):
     use("numpy")
     dealt, counts = np.arange(-60, 60, dtype=np.int8), np.full(6, 20)
     some = [Setting.exp_golomb(2), Setting(Mode.RAW, order=6)]
     index = np.array([0, 1, 0, 0, 1, 1])
     parts = [(int(i), dealt[20 * n : 20 * n + 20].tolist()) for n, i in enumerate(index)]
     arguments, expected = arrays(8, some, parts)
-    monkeypatch.setattr(write, "_CHUNK", 30)
+    monkeypatch.setattr(payloads, "_BLOCK", 128)
     assert (arguments[1] == counts).all()
     assert write_segments(*arguments).tobytes() == expected
