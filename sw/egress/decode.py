@@ -107,6 +107,7 @@ class Segments:
         if walk(self._record, header.size, header, False, self._start) >= 0:
             self._refuse_framing()
         self._first = 0
+        self._whole = True
         if exact and len(view) != self.size:
             self._refuse_framing()
             raise BitstreamError(
@@ -135,6 +136,7 @@ class Segments:
         self._record = data[: self.size]
         self._start = start
         self._first = first
+        self._whole = False
         self._kernel = kernels.active()
         return self
 
@@ -163,7 +165,7 @@ class Segments:
 
     def refuse(self, first: int, last: int, bad: int) -> None:
         """Raise what the reference says of these segments, of which ``bad`` is one."""
-        if last - first == self.header.segments:
+        if self._whole and last - first == self.header.segments:
             self._refuse_framing()
         else:
             for number in range(first, last):
