@@ -230,3 +230,12 @@ def deal(flat: NDArray[Any], header: Header) -> NDArray[Any]:
         [groups.transpose(0, 2, 1).reshape(-1)]
         + [last[lane :: header.interleave] for lane in range(min(rest, header.interleave))]
     )
+
+
+def undeal(dealt: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Undo `deal`."""
+    if header.interleave == 1:
+        return dealt
+    flat = np.empty_like(dealt)
+    flat[deal(np.arange(len(dealt)), header)] = dealt
+    return flat

@@ -1,7 +1,7 @@
 """compress, decompress."""
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from egress.cli.common import (
     table,
 )
 from egress.compress import CompressOptions, compress, decompress
+from egress.rdo import check_lmbda
 from egress.stream import MAX_LANES
 
 
@@ -32,11 +33,29 @@ def add_commands(commands: Commands) -> None:
         [
             "egress compress model.safetensors -o model.egress.safetensors",
             "egress compress model.safetensors -o small.safetensors --step auto --sqnr 25",
+            "egress compress model.safetensors -o small.safetensors --step 2^-5 --rdo 0.1",
+            "egress compress model.safetensors -o small.safetensors --step 2^-5 --rdo 0.1 "
+            "--importance fisher.safetensors",
         ],
     )
     parser.add_argument("input", type=Path, metavar="IN", help="safetensors checkpoint")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     add_coding(parser)
+    parser.add_argument(
+        "--rdo",
+        type=_lmbda,
+        default=0.0,
+        metavar="LAMBDA",
+        help="choose levels that lower error and bits together, at LAMBDA squared steps a bit, "
+        "instead of rounding; 0.05 to 0.2 are of use (default 0: round)",
+    )
+    parser.add_argument(
+        "--importance",
+        type=Path,
+        metavar="FILE",
+        help="for --rdo: safetensors file with the checkpoint's names and shapes, how much an "
+        "error of a weight matters beside others of its tensor, such as a diagonal Fisher information",
+    )
     add_json(parser)
     parser.set_defaults(run=_compress)
 
@@ -51,6 +70,15 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     add_json(parser)
     parser.set_defaults(run=_decompress)
+
+
+def _lmbda(text: str) -> float:
+    try:
+        return check_lmbda(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of squared steps a bit, 0 or more"
+        ) from None
 
 
 def add_coding(parser: argparse.ArgumentParser) -> None:
@@ -137,11 +165,14 @@ def _check_output(options: argparse.Namespace) -> None:
 
 def _compress(options: argparse.Namespace) -> int:
     _check_output(options)
+    if options.importance and not options.rdo:
+        raise InputError("--importance needs --rdo LAMBDA: rounding has no use for it")
     with progress_bar("compressing") as bar:
         report = compress(
             options.input,
             options.output,
-            coding_options(options),
+            replace(coding_options(options), rdo=options.rdo),
+            importance=options.importance,
             progress=lambda name, done, of: bar(done, of, name),
         )
     weights = sum(entry.weights for entry in report)
