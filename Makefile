@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. What they need is made on first use.
 
-.PHONY: help demo test check bench peers golden clean
+.PHONY: help demo test check bench peers golden fuzz clean
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -10,34 +10,38 @@ BIN = .venv/bin
 PEERS = build/peers
 export EGRESS_PEERS ?= $(wildcard $(PEERS))
 STAMP = .venv/made
+# The compiled codec that .venv holds.
+BUILT = .venv/built
+KERNEL = $(wildcard sw/kernel/*.[ch])
 
 help:
 	@echo "make demo    train, code, decode in simulation, place and route; writes out/report.html"
 	@echo "make test    all tests"
 	@echo "make check   ruff, format and pyright"
 	@echo "make bench   benchmarks, short form"
+	@echo "make fuzz    the compiled codec under sanitizers, RUNS=10000000 inputs (needs clang)"
 	@echo "make peers   other codecs for the benchmarks and egress rates, under build/peers"
 	@echo "make golden  compare bitstreams/ with what its generator writes"
 	@echo "make clean   remove what the above made"
 
-demo: $(STAMP)
+demo: $(BUILT)
 	$(BIN)/egress demo --output out
 
-test: $(STAMP)
+test: $(BUILT)
 	$(BIN)/pytest -n auto
 
-check: $(STAMP)
+check: $(BUILT)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m egress.golden --check
 
-bench: $(STAMP)
+bench: $(BUILT)
 	$(BIN)/egress bench codec --quick
 	$(BIN)/egress bench hardware --short
 
 # Two environments, because nncodec needs an older numpy; of its requirements only that one is used.
-peers: $(STAMP)
+peers: $(BUILT)
 	$(BIN)/python -m venv --clear $(PEERS)/vela
 	$(PEERS)/vela/bin/python -m pip install --quiet ethos-u-vela==5.2.0 zstandard constriction bitarray
 	$(BIN)/python -m venv --clear $(PEERS)/nncodec
@@ -45,8 +49,24 @@ peers: $(STAMP)
 	$(PEERS)/nncodec/bin/python -m pip install --quiet --no-deps nncodec==2.1.3
 	@echo "export EGRESS_PEERS=$(CURDIR)/$(PEERS)"
 
-golden: $(STAMP)
+golden: $(BUILT)
 	$(BIN)/python -m egress.golden --check
+
+# Inputs that find something new are kept in build/fuzz/corpus; one that fails is written to build/fuzz.
+RUNS ?= 10000000
+FUZZED = $(filter-out %module.c,$(filter %.c,$(KERNEL)))
+SANITIZE = -g -O2 -std=gnu11 -Isw/kernel -fsanitize=address,undefined -fno-sanitize-recover=all
+
+fuzz: build/fuzz/kernel_fuzz
+	mkdir -p build/fuzz/corpus
+	cd build/fuzz && ASAN_OPTIONS=quarantine_size_mb=1:malloc_context_size=3 ./kernel_fuzz \
+		-runs=$(RUNS) -max_len=200 -print_final_stats=1 corpus ../../tests/fuzz/corpus
+
+build/fuzz/kernel_fuzz: tests/fuzz/kernel_fuzz.c $(KERNEL)
+	@command -v clang >/dev/null || { echo "clang is missing: apt-get install clang" >&2; exit 1; }
+	mkdir -p build/fuzz
+	clang $(SANITIZE) -c tests/fuzz/kernel_fuzz.c -o build/fuzz/harness.o
+	clang $(SANITIZE) -fsanitize=fuzzer -fno-sanitize-coverage=trace-cmp $(FUZZED) build/fuzz/harness.o -o $@
 
 clean:
 	rm -rf .venv out egress-demo dist build
@@ -65,4 +85,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@ $(BUILT)
+
+$(BUILT): $(STAMP) setup.py $(KERNEL)
+	$(BIN)/python -m pip install --quiet --no-deps -e .
 	@touch $@
