@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 import egress
-from egress import BitstreamError, Reason, golden
+from egress import BitstreamError, Reason, golden, kernels
 from egress.record import Header
 from egress.reference import decode_segment
 
@@ -78,3 +79,45 @@ def test_there_is_a_hostile_stream_for_every_reason():
     reasons = {entry["reason"] for entry in HOSTILE}
     # A record that needs a larger buffer is refused by small decoders only.
     assert reasons == {int(r) for r in Reason} - {Reason.BUFFER_TOO_SMALL}
+
+
+MODEL = (FOLDER / "golden/model.egs").read_bytes()
+
+
+def test_every_flipped_bit_of_a_whole_model_is_noticed():
+    assert len(MODEL) >= 4096
+    for bit in range(8 * len(MODEL)):
+        damaged = bytearray(MODEL)
+        damaged[bit // 8] ^= 0x80 >> bit % 8
+        with pytest.raises(BitstreamError):
+            list(egress.decode_stream(damaged))
+
+
+def test_every_truncation_of_a_whole_model_is_refused():
+    ends = {0}
+    for record in egress.decode_stream(MODEL):
+        ends.add(max(ends) + record.size)
+    for size in sorted(set(range(len(MODEL))) - ends):
+        with pytest.raises(BitstreamError) as caught:
+            list(egress.decode_stream(MODEL[:size]))
+        assert caught.value.reason is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("kernel", kernels.available())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_kernel_and_number_of_threads_writes_the_same_bytes(kernel, threads, monkeypatch):
+    monkeypatch.setenv("EGRESS_KERNEL", kernel)
+    (entry,) = [entry for entry in GOLDEN if entry["file"] == "model.egs"]
+    records = list(egress.decode_stream(MODEL))
+    assert hashlib.sha256(MODEL).hexdigest() == entry["sha256"]
+    again = b"".join(
+        egress.encode(record.levels, step=record.step, profile="small", threads=threads)
+        for record in records
+    )
+    assert again == MODEL
+
+
+@pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: entry["file"])
+def test_the_index_holds_the_digest_of_every_file(entry):
+    data = (FOLDER / "golden" / entry["file"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == entry["sha256"]

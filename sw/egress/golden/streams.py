@@ -146,7 +146,7 @@ def golden_streams() -> Iterator[Golden]:
         draw_levels(1536, 7, 200, 20), [Setting(Mode.RAW, 7)], profile="small", segment_weights=512,
     )  # fmt: skip
     tensors = [
-        (draw_levels(5000, 8, 120, 120), 2.0**-6),
+        (draw_levels(7000, 8, 120, 120), 2.0**-6),
         (draw_levels(11, 9, 120, 60), 0.33984375),
         (draw_levels(12000, 10, 40, 225), 2.0**-4),
         (draw_levels(900, 11, 254, 4, 3000), 2.0**-12),
