@@ -81,6 +81,25 @@ static void coder_set(Coder *coder, int32_t level) {
     coder->has_high |= entry > 255;
 }
 
+static void runs_build(Coder *coder) {
+    int all_short = 1;
+    for (uint32_t i = 0; i < 2 * TABLE_RUNS; i++) {
+        Entry entry = run_entry(coder, i / 2, i % 2);
+        uint32_t length = entry & ENTRY_LENGTH;
+        coder->runs[i] = entry;
+        if (length > coder->run_bits) coder->run_bits = length;
+        if (i >= sizeof coder->run_lengths) continue;
+        /* Without a stride, no level needs the second. */
+        if (length) entry >>= 64 - length;
+        if (i % 2 == 0 || coder->mode == ZERO_RUN || coder->stride)
+            all_short &= length && entry < 1 << 16;
+        coder->run_lengths[i] = (uint8_t)length;
+        coder->run_low[i] = (uint8_t)entry;
+        coder->run_high[i] = (uint8_t)(entry >> 8);
+        if (all_short && i % 2) coder->short_runs = i / 2 + 1;
+    }
+}
+
 static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
     size_t levels = (size_t)1 << level_bits;
     uint32_t f = word >> 2 & 15, shape = word & 3;
@@ -103,12 +122,7 @@ static int64_t coder_build(Coder *coder, uint32_t word, int level_bits) {
     if (!coder->memory) return NO_MEMORY;
     coder->table = coder->memory + levels / 2;
     coder_set(coder, 0);
-    for (uint32_t run = 0; has_runs(coder) && run < TABLE_RUNS; run++)
-        for (int big = 0; big < 2; big++) {
-            Entry entry = run_entry(coder, (uint32_t)run, big);
-            coder->runs[2 * run + (uint32_t)big] = entry;
-            if ((entry & ENTRY_LENGTH) > coder->run_bits) coder->run_bits = entry & ENTRY_LENGTH;
-        }
+    if (has_runs(coder)) runs_build(coder);
     return ENCODED;
 }
 
@@ -171,18 +185,19 @@ typedef struct {
     uint32_t (*ones)(const void *, size_t);
     void (*levels)(Writer *, const Entry *, const void *, size_t, uint32_t);
     int (*runs)(Writer *, const Coder *, const void *, size_t, uint32_t);
-    int avx512;
+    int avx512, compress;
 } Loops;
 
 static Loops loops_for(int kernel, int wide) {
-    Loops loops = {ones_narrow, put_levels_narrow, put_runs_narrow, 0};
-    if (wide) loops = (Loops){ones_wide, put_levels_wide, put_runs_wide, 0};
+    Loops loops = {ones_narrow, put_levels_narrow, put_runs_narrow, 0, 0};
+    if (wide) loops = (Loops){ones_wide, put_levels_wide, put_runs_wide, 0, 0};
 #if EGRESS_X86
     if (kernel >= AVX2 && has_avx2()) {
-        loops = (Loops){ones_narrow_avx2, put_levels_narrow_avx2, put_runs_narrow_avx2, 0};
-        if (wide) loops = (Loops){ones_wide_avx2, put_levels_wide_avx2, put_runs_wide_avx2, 0};
+        loops = (Loops){ones_narrow_avx2, put_levels_narrow_avx2, put_runs_narrow_avx2, 0, 0};
+        if (wide) loops = (Loops){ones_wide_avx2, put_levels_wide_avx2, put_runs_wide_avx2, 0, 0};
     }
     loops.avx512 = kernel >= AVX512 && has_avx512();
+    loops.compress = loops.avx512 && has_compress();
 #else
     (void)kernel;
 #endif
@@ -215,9 +230,14 @@ static size_t put_payload(Coder *coder, Loops loops, const void *levels, int wid
     coder_extend(coder, reach);
     (void)expected;
 #if EGRESS_X86
-    if (loops.avx512 && !has_runs(coder) && reach < 128 && longest <= 16)
-        put_levels_avx512(&w, coder, levels, wide, count, reach, expected);
-    else
+    if (loops.avx512 && reach < 128 && longest <= 16) {
+        if (!has_runs(coder))
+            put_levels_avx512(&w, coder, levels, wide, count, reach, expected);
+        else if (!(loops.compress && 2 * 32 * expected > count
+                       ? put_runs_avx512(&w, coder, levels, wide, count)
+                       : loops.runs(&w, coder, levels, count, longest)))
+            return 0;
+    } else
 #endif
     if (!has_runs(coder))
         loops.levels(&w, coder->table, levels, count, longest);

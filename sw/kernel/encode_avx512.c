@@ -234,6 +234,173 @@ void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int w
         write = wide ? wide_long_high : narrow_long_high;
     write(to, coder, levels, count);
 }
+
+/* ---- run modes ---- */
+
+#define VBMI2_ENCODE                                                                         \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt")))
+
+int has_compress(void) { return __builtin_cpu_supports("avx512vbmi2"); }
+
+/* Runs and the levels that end them, in order. */
+typedef struct {
+    uint8_t run[BATCH], level[BATCH]; /* run: twice its zeros, plus 1 before a magnitude above 1 */
+    size_t count;
+} Events;
+
+/* Two events a group, whatever their length. */
+VBMI2_ENCODE static NOINLINE size_t queue_events(Queue512 *queue, size_t at, const Coder *coder,
+                                                 const Events *events, size_t first, size_t end) {
+    for (size_t i = first; i < end; i++, at++) {
+        Entry run = coder->runs[events->run[i]], level = coder->table[(int8_t)events->level[i]];
+        uint64_t bits = 0;
+        Entry group = 0;
+        add(&group, &bits, run);
+        add(&group, &bits, level);
+        queue->length[at] = bits & 63;
+        queue->value[at] = group >> (64 - (bits & 63));
+    }
+    return at;
+}
+
+/* Bytes of 32 runs and of 32 levels, in turn. */
+VBMI2_ENCODE INLINE __m512i in_turn(__m512i run, __m512i level, int half) {
+    __m256i r = half ? _mm512_extracti64x4_epi64(run, 1) : _mm512_castsi512_si256(run);
+    __m256i l = half ? _mm512_extracti64x4_epi64(level, 1) : _mm512_castsi512_si256(level);
+    return _mm512_or_si512(_mm512_cvtepu8_epi16(r),
+                           _mm512_slli_epi16(_mm512_cvtepu8_epi16(l), 8));
+}
+
+VBMI2_ENCODE static NOINLINE void write_events(Writer *to, const Coder *coder, Events *events) {
+    const Bytes lengths = load_bytes(coder->lengths), low = load_bytes(coder->low);
+    const Bytes high = load_bytes(coder->high);
+    const uint8_t *tables[3] = {coder->run_lengths, coder->run_low, coder->run_high};
+    __m512i of_run[3][2];
+    Queue512 queue;
+    size_t queued = 0, count = events->count;
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 2; j++) of_run[i][j] = _mm512_loadu_si512(tables[i] + 64 * j);
+    for (size_t i = 0; i < count; i += 64) {
+        size_t here = count - i < 64 ? count - i : 64;
+        __mmask64 some = ~(uint64_t)0 >> (64 - here);
+        __m512i run = _mm512_loadu_si512(events->run + i);
+        __m512i level = _mm512_loadu_si512(events->level + i);
+        __m512i r[3], l[3];
+        for (int j = 0; j < 3; j++)
+            r[j] = _mm512_maskz_permutex2var_epi8(some, of_run[j][0], run, of_run[j][1]);
+        l[0] = _mm512_maskz_mov_epi8(some, look_up(&lengths, level, 0));
+        l[1] = _mm512_maskz_mov_epi8(some, look_up(&low, level, 0));
+        l[2] = _mm512_maskz_mov_epi8(some, look_up(&high, level, 0));
+        for (size_t half = 0; half < 2 && here > 32 * half; half++) {
+            size_t most = here - 32 * half < 32 ? here - 32 * half : 32, before = queued;
+            Found found = {in_turn(r[1], l[1], half == 1), in_turn(r[2], l[2], half == 1),
+                           in_turn(r[0], l[0], half == 1)};
+            /* The last vector may be in use in part only. */
+            queued = queue_eights(&queue, queued, found, 1);
+            if (queued != before) {
+                queued = before + (most + 3) / 4;
+                continue;
+            }
+            queued = queue_fours(&queue, queued, found, 1);
+            if (queued != before)
+                queued = before + (most + 1) / 2;
+            else
+                queued = queue_events(&queue, queued, coder, events, i + 32 * half,
+                                      i + 32 * half + most);
+        }
+    }
+    write_pairs(to, &queue, queued);
+    events->count = 0;
+}
+
+/* Write a block's events one by one; 0 if one cannot be. */
+VBMI2_ENCODE static NOINLINE int write_block(Writer *to, const Coder *coder, const void *levels,
+                                             int wide, size_t block, uint64_t mask, size_t zeros) {
+    for (int last = -1; mask; mask &= mask - 1) {
+        int at = low_bit(mask);
+        int32_t level = level_at(levels, wide, block + (size_t)at);
+        zeros += (size_t)(at - last - 1);
+        if (!put_run(to, coder, zeros, level < -1 || level > 1, 1)) return 0;
+        put(to, coder->table[level], coder->table[level]);
+        zeros = 0;
+        last = at;
+    }
+    return 1;
+}
+
+VBMI2_ENCODE INLINE int put_vectors(Writer *to, const Coder *coder, const void *levels, int wide,
+                                    size_t count) {
+    const __m512i one = _mm512_set1_epi8(1), two = _mm512_set1_epi8(2);
+    const __m512i limit = _mm512_set1_epi8((char)coder->short_runs);
+    __m512i place, before;
+    Events events;
+    size_t zeros = 0; /* before the block */
+    uint8_t bytes[64];
+    for (int i = 0; i < 64; i++) bytes[i] = (uint8_t)i;
+    place = _mm512_loadu_si512(bytes);
+    before = _mm512_sub_epi8(place, one);
+    events.count = 0;
+    for (size_t block = 0; block < count; block += 64) {
+        __mmask64 here = count - block < 64 ? ~(uint64_t)0 >> (64 - (count - block)) : ~(uint64_t)0;
+        __m512i x, at, level, run;
+        __mmask64 mask, used;
+        size_t first;
+        if (wide) {
+            const int16_t *p = (const int16_t *)levels + block;
+            __m512i a = _mm512_maskz_loadu_epi16((__mmask32)here, p);
+            __m512i b = _mm512_maskz_loadu_epi16((__mmask32)(here >> 32), p + 32);
+            x = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(a)),
+                                   _mm512_cvtepi16_epi8(b), 1);
+        } else {
+            x = _mm512_maskz_loadu_epi8(here, (const int8_t *)levels + block);
+        }
+        mask = _mm512_test_epi8_mask(x, x);
+        if (!mask) {
+            zeros += 64;
+            continue;
+        }
+        first = zeros + (size_t)low_bit(mask);
+        used = ~(uint64_t)0 >> (64 - __builtin_popcountll(mask));
+        at = _mm512_maskz_compress_epi8(mask, place);
+        level = _mm512_maskz_compress_epi8(mask, x);
+        /* What is before the first is as far from it as the run says. */
+        run = _mm512_mask_blend_epi8(1, _mm512_permutexvar_epi8(before, at),
+                                     _mm512_set1_epi8((char)(-1 - (int)(zeros & 127))));
+        run = _mm512_sub_epi8(_mm512_sub_epi8(at, run), one);
+        if (UNLIKELY(first >= coder->short_runs ||
+                     _mm512_mask_cmpge_epu8_mask(used, run, limit))) {
+            write_events(to, coder, &events);
+            if (!write_block(to, coder, levels, wide, block, mask, zeros)) return 0;
+        } else {
+            run = _mm512_add_epi8(run, run);
+            run = _mm512_mask_add_epi8(
+                run, _mm512_cmpgt_epu8_mask(_mm512_add_epi8(level, one), two), run, one);
+            _mm512_storeu_si512(events.run + events.count, run);
+            _mm512_storeu_si512(events.level + events.count, level);
+            events.count += (size_t)__builtin_popcountll(mask);
+            if (events.count > BATCH - 64) write_events(to, coder, &events);
+        }
+        zeros = 63 - (size_t)top_bit(mask);
+    }
+    write_events(to, coder, &events);
+    /* Of the last block, what is beyond the segment was counted too. */
+    zeros -= (64 - count % 64) % 64;
+    return put_run(to, coder, zeros, 0, 0);
+}
+
+VBMI2_ENCODE static NOINLINE int put_vectors_narrow(Writer *to, const Coder *coder,
+                                                    const void *levels, size_t count) {
+    return put_vectors(to, coder, levels, 0, count);
+}
+
+VBMI2_ENCODE static NOINLINE int put_vectors_wide(Writer *to, const Coder *coder,
+                                                  const void *levels, size_t count) {
+    return put_vectors(to, coder, levels, 1, count);
+}
+
+int put_runs_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count) {
+    return (wide ? put_vectors_wide : put_vectors_narrow)(to, coder, levels, count);
+}
 #else
 typedef int nothing; /* a translation unit must not be empty */
 #endif

@@ -33,6 +33,10 @@ typedef struct {
     uint8_t lengths[256], low[256], high[256];
     int has_high;
     uint32_t run_bits; /* longest of `runs` */
+    /* The same three tables for the first entries of `runs`, and how many runs from 0 on all are
+       there: codewords of up to 16 bits behind their leading zeros. */
+    uint8_t run_lengths[128], run_low[128], run_high[128];
+    uint32_t short_runs;
     Entry runs[2 * TABLE_RUNS]; /* of run r before a magnitude above one (b): runs[2 * r + b] */
 } Coder;
 
@@ -75,6 +79,9 @@ int put_run(Writer *to, const Coder *coder, size_t run, int big, int level);
    `words`, how many it is about, matters for nothing but speed. */
 void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count,
                        uint32_t reach, size_t words);
+/* The same in a run mode; 0 if it cannot be. Only where has_compress(). */
+int put_runs_avx512(Writer *to, const Coder *coder, const void *levels, int wide, size_t count);
+int has_compress(void);
 #endif
 
 #endif
