@@ -181,6 +181,24 @@ static void look_on(const Job *job, const Setting *setting, Lane *lane) {
     }
 }
 
+/* Raw fields that are bytes. Written for compilers to use vectors. */
+static void bytes_on(const Job *job, Lane *lane) {
+    const uint8_t *in = job->record + lane->at / 8;
+    size_t n = (size_t)(lane->out_end - lane->out);
+    int8_t *out = (int8_t *)lane->out;
+    uint8_t most = 0;
+    if (lane->at + 8 * n > lane->end) return;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t symbol = in[i], half = (uint8_t)((symbol >> 1) + (symbol & 1));
+        uint8_t even = (uint8_t)((symbol & 1) - 1);
+        most = symbol > most ? symbol : most;
+        out[i] = (int8_t)((half ^ even) - even);
+    }
+    if (most > 254) return;
+    lane->out = lane->out_end;
+    lane->at += 8 * n;
+}
+
 void lane_finish(Queue *queue, Lane *lane) {
     const Setting *setting = queue->setting;
     const Job *job = queue->job;
@@ -191,6 +209,8 @@ void lane_finish(Queue *queue, Lane *lane) {
         if (runs) memset(lane->begin, 0, (size_t)(lane->out_end - lane->begin));
         look = 0;
     }
+    if (setting->mode == RAW && setting->width == 8 && setting->level_bits == 8)
+        bytes_on(job, lane);
     while (!bad && lane->out < lane->out_end && lane->at <= lane->end) {
         if (look) look_on(job, setting, lane);
         if (lane->out == lane->out_end) break;
@@ -204,16 +224,10 @@ void lane_finish(Queue *queue, Lane *lane) {
     if (lane->scratch) hand_on(job, lane);
 }
 
-void lane_event(Queue *queue, Lane *lane) {
-    const Setting *setting = queue->setting;
-    uint64_t look;
-    if (lane->at > lane->safe || lane->out == lane->out_end) return;
-    look = load_be64(queue->job->record + (lane->at >> 3)) << (lane->at & 7) >> (64 - LOOK_BITS);
-    if (setting->steps[look] && lane->out_end - lane->out >=
-                                    ((ptrdiff_t)(setting->steps[look] >> 8) *
-                                     (setting->level_bits / 8)) + 8)
-        return;
-    lane->suspect = !event(setting, queue->job, lane);
+int lane_event(Queue *queue, Lane *lane) {
+    if (lane->at > lane->safe || lane->out == lane->out_end) return 0;
+    lane->suspect = !event(queue->setting, queue->job, lane);
+    return !lane->suspect;
 }
 
 #define TARGET

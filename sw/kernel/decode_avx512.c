@@ -37,7 +37,8 @@ TARGET static Tables tables_of(const Code *code) {
         for (int next = 0; next < 2; next++) {
             int index = 2 * (63 - z) + next;
             int none = code->add[index] >= 1 << 28;
-            length[z + 32 * next] = none ? TOO_LONG : code->length[index];
+            /* Without half classes the bit is not looked at, and 32 stands for 32 zeros. */
+            length[z + 32 * next] = none || (next && !code->half) ? TOO_LONG : code->length[index];
             if (!next || !none) add[z] = code->add[index];
         }
     }

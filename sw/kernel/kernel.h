@@ -230,8 +230,8 @@ int lane_next(Queue *queue, Lane *lane);
 /* Decode what is left of the lane's segment, check its end, hand on its levels. */
 void lane_finish(Queue *queue, Lane *lane);
 
-/* An event of a run mode that look-ups do not serve. */
-void lane_event(Queue *queue, Lane *lane);
+/* One event of a run mode; 0 if there is none or it is not allowed. */
+int lane_event(Queue *queue, Lane *lane);
 
 enum { AVX512_LANES = 32 };
 #if EGRESS_X86

@@ -168,35 +168,61 @@ TARGET INLINE void NAME(raw)(const Setting *setting, const uint8_t *record, Lane
         for (int l = 0; l < 4; l++) lanes[l].suspect = 1;
 }
 
-/* Run modes: four look-ups of events a round, until a lane needs more than a look-up. The segments'
-   levels are zeros beforehand. */
-TARGET INLINE void NAME(runs)(const Setting *setting, const uint8_t *record, Lane *lanes,
-                              int64_t rounds) {
+/* Run modes: look-ups of events, until a lane has no room for more. The segments' levels are zeros
+   beforehand. */
+TARGET INLINE void NAME(runs)(Queue *queue, Lane *lanes) {
+    const Setting *setting = queue->setting;
+    const uint8_t *record = queue->job->record;
     LANES(OPEN)
     uint32_t step0, step1, step2, step3;
-#define LIMIT(l) const LEVEL *limit##l = (LEVEL *)lanes[l].out_end - NAME(PER_STORE);
+#define LIMIT(l)                                                              \
+    const LEVEL *limit##l = (LEVEL *)lanes[l].out_end - NAME(PER_STORE);      \
+    const uint64_t safe##l = lanes[l].safe;
     LANES(LIMIT)
-#define LOOK(l)                                          \
-    step##l = setting->steps[w##l >> (64 - LOOK_BITS)];  \
-    over |= ((limit##l - out##l) - (ptrdiff_t)(step##l >> 8)) | ((ptrdiff_t)step##l - 1);
-#define STEP(l)                                                     \
-    out##l += step##l >> 8;                                         \
-    memcpy(out##l, &setting->levels[w##l >> (64 - LOOK_BITS)], 8);  \
-    w##l <<= step##l & 15;                                          \
-    at##l += step##l & 15;                                          \
+#define IS_SAFE(l) past |= (int64_t)(safe##l - at##l);
+#define LOOK(l)                                         \
+    step##l = setting->steps[w##l >> (64 - LOOK_BITS)]; \
+    over |= OVER(l);
+    /* Negative if there is no step, or no room for a whole store. */
+#define OVER(l) (((limit##l - out##l) - (ptrdiff_t)(step##l >> 8)) | ((ptrdiff_t)step##l - 1))
+    /* What no look-up serves, lane_event does. */
+#define MEND(l)                                             \
+    while (OVER(l) < 0) {                                   \
+        lanes[l].at = at##l;                                \
+        lanes[l].out = (uint8_t *)out##l;                   \
+        if (!lane_event(queue, &lanes[l])) goto close;      \
+        at##l = lanes[l].at;                                \
+        out##l = (LEVEL *)lanes[l].out;                     \
+        if (at##l > safe##l) goto close;                    \
+        FETCH(l)                                            \
+        step##l = setting->steps[w##l >> (64 - LOOK_BITS)]; \
+    }
+#define STEP(l)                                                    \
+    out##l += step##l >> 8;                                        \
+    memcpy(out##l, &setting->levels[w##l >> (64 - LOOK_BITS)], 8); \
+    w##l <<= step##l & 15;                                         \
+    at##l += step##l & 15;                                         \
     out##l += step##l >> 4 & 15;
-    for (; rounds > 0; rounds--) {
-        ptrdiff_t over = 0;
+    for (;;) {
+        int64_t past = 0;
+        LANES(IS_SAFE)
+        if (past < 0) break;
         LANES(FETCH)
         for (int i = 0; i < 4; i++) {
+            ptrdiff_t over = 0;
             LANES(LOOK)
-            if (UNLIKELY(over < 0)) goto close;
+            if (UNLIKELY(over < 0)) {
+                LANES(MEND)
+            }
             LANES(STEP)
         }
     }
 close:
 #undef LIMIT
+#undef IS_SAFE
 #undef LOOK
+#undef OVER
+#undef MEND
 #undef STEP
     LANES(CLOSE)
 }
@@ -213,7 +239,8 @@ TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
         kind = RUNS;
         levels = NAME(PER_STORE);
     } else if (setting->mode == RAW && setting->width > 3) {
-        kind = setting->width <= 14 ? FIELDS : NONE;
+        /* Bytes are lane_finish's; fields of 15 or 16 bits are not worth a loop. */
+        kind = setting->width == 8 || setting->width > 14 ? NONE : FIELDS;
         bits = 56;
         levels = 4;
     } else if (setting->mode == RAW || queue->rate < PAIRS_RATE) {
@@ -231,11 +258,7 @@ TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
         rounds = kind == NONE ? 0 : NAME(rounds)(lanes, bits, levels);
         if (rounds > 0) {
             if (kind == LOOK) NAME(look)(setting, record, lanes, rounds);
-            if (kind == RUNS) {
-                /* No bound on levels: the loop stops by itself. */
-                NAME(runs)(setting, record, lanes, NAME(rounds)(lanes, 48, 1));
-                for (int l = 0; l < 4; l++) lane_event(queue, &lanes[l]);
-            }
+            if (kind == RUNS) NAME(runs)(queue, lanes);
             if (kind == FIELDS) NAME(raw)(setting, record, lanes, rounds);
             if (kind == PAIRS) NAME(pairs)(setting, record, lanes, rounds);
             if (kind == COUNT2) NAME(count)(setting, record, lanes, rounds, 2, 1);

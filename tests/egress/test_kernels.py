@@ -121,12 +121,14 @@ def many_segments(setting: Setting, level_bits: int, spread: float, count: int =
     """Levels and record of so many segments, of lengths that no store or round divides."""
     rng = np.random.default_rng(7)
     size = 333
-    largest = (1 << level_bits - 1) - 1
+    largest = 127 if level_bits == 8 else 2000
     if setting.mode is Mode.RAW:
         largest = min(largest, 1 << setting.order) - 1 or 1
     if setting.stride is None:
         largest = 1
-    levels = np.rint(rng.laplace(0, spread, count * size - 100)).clip(-largest, largest)
+    levels = np.rint(rng.laplace(0, spread, count * size - 100))
+    # Long codewords among short ones: windows end within them.
+    levels = np.where(rng.random(len(levels)) < 0.03, 1e5 * levels, levels).clip(-largest, largest)
     levels = levels.astype(np.int8 if level_bits == 8 else np.int16)
     segments = []
     for at in range(0, len(levels), size):
