@@ -12,6 +12,7 @@ import egress
 from egress import BitstreamError, Mode, Setting, kernels
 from egress.record import Header, crc16, pack_segment
 from egress.reference import decode_record, encode_segment
+from egress.setting import WINDOW_BITS
 from tests.egress.strategies import levels_for, settings_of
 
 KERNELS = kernels.available()
@@ -126,6 +127,8 @@ def many_segments(setting: Setting, level_bits: int, spread: float, count: int =
         largest = min(largest, 1 << setting.order) - 1 or 1
     if setting.stride is None:
         largest = 1
+    while setting.mode is Mode.PLAIN and setting.code.length(2 * largest) > WINDOW_BITS:
+        largest //= 2
     levels = np.rint(rng.laplace(0, spread, count * size - 100))
     # Long codewords among short ones: windows end within them.
     levels = np.where(rng.random(len(levels)) < 0.03, 1e5 * levels, levels).clip(-largest, largest)
