@@ -40,10 +40,11 @@ FORBIDDEN = 1 << 40
 """Bits of what a setting cannot code, or must not."""
 
 _ROUNDS = 3
+_WORTH = 16384  # a round that saves a smaller part of the bits is the last
 _ORDERS = range(14)
 _RUN_ORDERS = range(10)
 _SLOT_ORDERS = range(6)
-_HEADS = range(16)
+_HEADS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15)
 _SLOT_HEADS = (0, 1, 2, 3, 4, 6, 8, 11, 15)
 _SHAPES = 4  # strides with thresholds that get a full search
 _BUCKETS = 40  # of runs and symbols too long to be counted one by one, in a search
@@ -229,7 +230,7 @@ class _Histogram:
 
 def _firsts(order: int) -> list[int]:
     """First orders worth a look."""
-    return sorted({order, 0, 1, 2, 3, max(0, order - 1), min(15, order + 1)})
+    return sorted({order, 0, 1, 2, max(0, order - 1), min(15, order + 1)})
 
 
 _FLAGS = tuple(product((False, True), (False, True)))
@@ -261,7 +262,7 @@ def _magnitude_codes() -> list[Setting]:
 def _run_codes() -> list[Setting]:
     return [
         Setting(Mode.ZERO_RUN, order, head, first, half, first_half)
-        for order, head, (half, first_half) in product(_RUN_ORDERS, _HEADS, _FLAGS)
+        for order, head, (half, first_half) in product(_RUN_ORDERS, range(16), _FLAGS)
         for first in _firsts(order)
     ]
 
@@ -314,11 +315,11 @@ class _SlotTable:
     -------
     shapes : list of (stride, threshold)
     codes : list of Setting
-    lengths : float64, shape (shapes, codes, 256)
-        By run below 128 of small slots, then of big ones.
+    lengths : float64, shape (shapes, codes, 2, 128)
+        By whether the slot is big, and by run below 128.
     coarse : list of int
         A few codes that tell which shapes are worth a search through all.
-    coarse_lengths : float64, shape (shapes * coarse, 256)
+    coarse_lengths : float64, shape (shapes * coarse, 2, 128)
     """
 
     shapes: list[tuple[int, int]]
@@ -334,30 +335,38 @@ def _slot_table() -> _SlotTable:
     codes = _slot_codes()
     grid = _grid(codes, np.arange(8 * (RUNS + 1) + max(THRESHOLDS)), following=1)
     run = np.arange(RUNS)
-    lengths = np.empty((len(shapes), len(codes), 2 * RUNS))
+    lengths = np.empty((len(shapes), len(codes), 2, RUNS))
     for table, (stride, threshold) in zip(lengths, shapes, strict=True):
         for big in (0, 1):
             slots = slots_of(run, np.full(RUNS, bool(big)), threshold, stride)
-            table[:, big * RUNS : (big + 1) * RUNS] = grid[:, slots]
+            table[:, big] = grid[:, slots]
     coarse = [
         index
         for index, code in enumerate(codes)
         if code.head in (4, 15) and code.first in (0, code.order) and code.half == code.first_half
     ]
-    return _SlotTable(shapes, codes, lengths, coarse, lengths[:, coarse].reshape(-1, 2 * RUNS))
+    return _SlotTable(shapes, codes, lengths, coarse, lengths[:, coarse].reshape(-1, 2, RUNS))
 
 
 def _cheapest_slots(small: _Histogram, big: _Histogram) -> tuple[float, Setting]:
     table = _slot_table()
-    dense = np.zeros(2 * RUNS)
-    for offset, histogram in ((0, small), (RUNS, big)):
+    dense = np.zeros((2, RUNS))
+    for row, histogram in zip(dense, (small, big), strict=True):
         short = histogram.values < RUNS
-        dense[offset + histogram.values[short]] = histogram.counts[short]
-    rough = (table.coarse_lengths @ dense).reshape(len(table.shapes), -1).min(axis=1)
+        row[histogram.values[short]] = histogram.counts[short]
+    longest = 1 + int(np.flatnonzero(dense.any(axis=0))[-1:].sum())
+
+    def costs(lengths: Floats) -> Floats:
+        # Columns beyond the longest run are not even read.
+        return lengths[:, 0, :longest] @ dense[0, :longest] + (
+            lengths[:, 1, :longest] @ dense[1, :longest]
+        )
+
+    rough = costs(table.coarse_lengths).reshape(len(table.shapes), -1).min(axis=1)
     best: tuple[float, Setting] | None = None
     for shape in np.argsort(rough, kind="stable")[:_SHAPES].tolist():
         stride, threshold = table.shapes[shape]
-        cost = table.lengths[shape] @ dense
+        cost = costs(table.lengths[shape])
         for is_big, histogram in ((False, small), (True, big)):
             at = histogram.values >= RUNS
             if at.any():
@@ -443,14 +452,18 @@ def choose(statistics: Statistics, family: Family = "auto") -> Choice:
     pool.add(_fallback(statistics, family))
     if segments > 1:
         part = _quantiles(pool.limited[0] / statistics.counts, MAX_SETTINGS)
-        for _ in range(_ROUNDS):
+        bits = pool.least(pool.best())
+        for rounds in range(_ROUNDS):
             parts = [part == index for index in range(int(part.max()) + 1)]
             for member in parts:
                 if member.any():
                     pool.add(best_setting(statistics, member, family))
-            before, part = part, pool.assign(pool.best())
-            if np.array_equal(before, part):
+            chosen = pool.best()
+            before, bits = bits, pool.least(chosen)
+            # The first parts may hold segments that no run mode suits: they say little.
+            if rounds and before - bits <= before // _WORTH:
                 break
+            part = pool.assign(chosen)
     chosen = pool.best()
     index = pool.assign(chosen)
     used = np.unique(index)
@@ -541,6 +554,10 @@ class _Pool:
             if total[index] < total[chosen[place]]:
                 chosen = [*chosen[:place], index, *chosen[place + 1 :]]
         return chosen
+
+    def least(self, chosen: list[int]) -> int:
+        """Bits of all segments, each in the cheapest of the chosen settings."""
+        return int(self.limited[chosen].min(axis=0).sum())
 
     def assign(self, chosen: list[int]) -> Ints:
         """Index into ``chosen`` of each segment's cheapest setting."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from egress.code import ExpGolomb
 
@@ -231,7 +232,9 @@ class Setting:
         ValueError
             If a field is out of range, or set where the mode does not use it.
         """
-        values = {n: word >> (top - width + 1) & ((1 << width) - 1) for n, top, width in _FIELDS}
+        values: dict[str, Any] = {
+            name: word >> (top - width + 1) & ((1 << width) - 1) for name, top, width in _FIELDS
+        }
         for name in ("half", "first_half", "swap", "magnitude_half"):
             values[name] = bool(values[name])
         stride = STRIDES[values.pop("shape")]

@@ -29,7 +29,9 @@ def segments_of(levels, size):
 def test_costs_are_the_bits_that_the_reference_writes(case, zeros):
     bits, setting, levels = case
     levels = levels + [0] * zeros + levels
-    statistics = gather(np.array(levels, np.int8 if bits == 8 else np.int16), [len(levels)])
+    statistics = gather(
+        np.array(levels, np.int8 if bits == 8 else np.int16), np.array([len(levels)])
+    )
     cost = segment_costs(statistics, setting).bits[0]
     try:
         assert cost == len(encode_segment(levels, setting, bits))
