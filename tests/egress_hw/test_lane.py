@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from egress import Mode, Reason, Setting
+from egress import ExpGolomb, Mode, Reason, Setting
 from egress.reference import encode_segment
+from egress.setting import MAX_RUN, STRIDES, THRESHOLDS, symbol_to_level
 from egress_hw.lane import Lane
 from egress_hw.model import decode_payload
 from egress_hw.signatures import SettingLayout
@@ -119,6 +120,7 @@ def hostile_pieces(draw, level_bits):
         draw_words = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=8)
         thin = draw(st.booleans())
         words = draw(draw_words)
+        piece.setting = draw(settings_of(level_bits, (piece.setting.mode,), any_code=True))
         bits = "".join(f"{word & (0x11010 if thin else -1):032b}" for word in words)
     elif kind == "short":
         bits = bits[: draw(st.integers(1, len(bits) // 32)) * 32]
@@ -181,25 +183,47 @@ def test_a_damaged_segment_between_good_ones_keeps_its_place():
 HOSTILE = {
     "32 zeros in the last word": (PLAIN, 1, "0" * 32, Reason.OVERRUN),
     "32 zeros in the first word": (PLAIN, 1, "0" * 96, Reason.BAD_CODEWORD),
-    "a codeword that ends behind the payload": (PLAIN, 1, "0" * 31 + "1", Reason.OVERRUN),
+    "a codeword that ends behind the payload": (
+        PLAIN, 11, "100" * 10 + "01", Reason.OVERRUN),
+    "a long codeword that ends behind the payload": (PLAIN, 1, "0" * 31 + "1", Reason.OVERRUN),
+    "a long codeword": (PLAIN, 1, "0" * 31 + "1" + "0" * 32, Reason.BAD_CODEWORD),
     "a plain symbol above the largest": (PLAIN, 1, "0" * 8 + "1" * 24, Reason.BAD_CODEWORD),
     "a raw symbol above the largest": (RAW, 4, "0" * 24 + "1" * 8, Reason.BAD_CODEWORD),
     "no payload for a level": (RAW, 5, "0" * 32, Reason.OVERRUN),
     "a word too many": (RAW, 4, "0" * 64, Reason.BAD_PADDING),
     "a bit after the last level": (RAW, 3, "0" * 31 + "1", Reason.BAD_PADDING),
-    "a run beyond the limit": (ZERO_RUN, 50, pad("0" * 4 + "100001"), Reason.BAD_CODEWORD),
+    "a run beyond the limit": (
+        ZERO_RUN, 5000, pad(ZERO_RUN.code.codeword(4097) + "0"), Reason.BAD_CODEWORD),
     "a run beyond the segment": (ZERO_RUN, 1, pad("01000"), Reason.BAD_CODEWORD),
-    "a sign without a level": (ZERO_RUN, 1, pad("111"), Reason.BAD_CODEWORD),
-    "a sign after the longest run": (ZERO_RUN, 20, pad("000100101"), Reason.BAD_CODEWORD),
-    "a magnitude above the largest": (ZERO_RUN, 1, pad("100" + "0" * 7 + "1"), Reason.BAD_CODEWORD),
-    "no sign bit": (ZERO_RUN, 32, "101" * 10 + "11", Reason.OVERRUN),
-    "a big slot without a level": (
+    "a level after the segment's": (ZERO_RUN, 1, pad("111"), Reason.BAD_CODEWORD),
+    "a level after the longest run": (
+        ZERO_RUN, 5000, pad(ZERO_RUN.code.codeword(4096) + "1"), Reason.BAD_CODEWORD),
+    "a magnitude above the largest": (
+        ZERO_RUN, 1, pad("10" + ZERO_RUN.magnitude_code.codeword(254)), Reason.BAD_CODEWORD),
+    "a joint magnitude above the largest": (
         JOINT,
         1,
-        pad(JOINT.code.codeword(JOINT.slot(1, big=True)) + "0"),
+        pad(JOINT.code.codeword(JOINT.slot(0, big=True)) + JOINT.magnitude_code.codeword(252)),
         Reason.BAD_CODEWORD,
     ),
-}
+    "32 zeros of a magnitude": (ZERO_RUN, 1, "10" + "0" * 62, Reason.BAD_CODEWORD),
+    "31 zeros of a magnitude": (
+        ZERO_RUN, 1, "10" + "0" * 31 + "1" + "0" * 30, Reason.BAD_CODEWORD),
+    "a magnitude's zeros in the last word": (ZERO_RUN, 1, "10" + "0" * 30, Reason.OVERRUN),
+    "no bit after a run": (ZERO_RUN, 32, "101" * 10 + "11", Reason.OVERRUN),
+    "a big slot without a level": (
+        JOINT, 1, pad(JOINT.code.codeword(JOINT.slot(1, big=True)) + "0"), Reason.BAD_CODEWORD),
+    "a big slot of the longest run": (
+        JOINT, 5000, pad(JOINT.code.codeword(JOINT.slot(4096, big=True))), Reason.BAD_CODEWORD),
+    "a sign after the longest run": (
+        JOINT,
+        5000,
+        pad(JOINT.code.codeword(JOINT.slot(4096, big=False)) + "1"),
+        Reason.BAD_CODEWORD,
+    ),
+    "a sign after the segment": (
+        JOINT, 2, pad(JOINT.code.codeword(JOINT.slot(2, big=False)) + "1"), Reason.BAD_CODEWORD),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("setting", "weights", "bits", "reason"), HOSTILE.values(), ids=HOSTILE)
@@ -216,8 +240,8 @@ def test_each_rule_is_kept(setting, weights, bits, reason):
         (PLAIN, 8, [127, -127] * 100),
         (RAW, 8, [5, -100] * 100),
         (RAW_16, 16, [30000, -29999] * 100),
-        (Setting(Mode.PLAIN, order=0), 16, [32767, -32767] * 100),
-        (Setting(Mode.PLAIN, order=8), 16, [1000, 0, -32767, 3] * 50),
+        (Setting.exp_golomb(0), 16, [32767, -32767] * 100),
+        (Setting.exp_golomb(8), 16, [1000, 0, -32767, 3] * 50),
     ],
 )
 def test_a_plain_or_raw_segment_gives_a_level_a_cycle(setting, level_bits, levels):
@@ -238,12 +262,185 @@ def test_a_segment_of_as_many_codewords_as_weights_gives_nearly_a_level_a_cycle(
     run_length = 0
     for level in levels:
         run_length += 1
-        if level or run_length == setting.max_run:
+        if level or run_length == MAX_RUN:
             codewords += 1 if not level or (setting.mode is Mode.JOINT and abs(level) == 1) else 2
             run_length = 0
     assert codewords <= 1000
     run = decode([piece_of(levels, setting)])
     assert run.cycles["o"][-1] - run.cycles["o"][0] < 1030
+
+
+@pytest.mark.parametrize("levels", [[0, 2], [0, 0, -2, 2]])
+@pytest.mark.parametrize("mode", RUN_MODES)
+def test_magnitudes_of_no_bits_of_their_own_take_one_cycle_each(mode, levels):
+    # The magnitudes are a bit, which is taken with the run: the step after it moves by nothing.
+    setting = Setting(mode, order=0, head=1)
+    levels = levels * (600 // len(levels))
+    if mode is Mode.ZERO_RUN:
+        levels = [level // 2 for level in levels]
+    piece = piece_of([max(level, 0) for level in levels], setting)
+    codewords = sum(2 for level in levels if level > 0) + 2
+    run = decode([piece])
+    steps = run.cycles["o"][-1] - run.cycles["o"][0]
+    assert steps <= max(600, codewords) + 20
+
+
+def class_edges(code, largest):
+    """First and last symbol of each class, as far as its codewords have 32 bits."""
+    symbols, first, index = [], 0, 0
+    while first <= largest:
+        last = min(first + code.size(index) - 1, largest)
+        symbols += [s for s in {first, last} if len(codeword(code, s)) <= 32]
+        first += code.size(index)
+        index += 1
+    return symbols
+
+
+def codeword(code, symbol):
+    """Codeword of any symbol, however large."""
+    index = 0
+    while symbol >= code.size(index):
+        symbol -= code.size(index)
+        index += 1
+    return "0" * code.zeros(index) + f"{code.size(index) + symbol:b}"
+
+
+FLAGS = [(half, first_half) for half in (False, True) for first_half in (False, True)]
+
+
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("first", range(16))
+def test_every_class_of_plain_codes_is_decoded(first, swap):
+    pieces = []
+    for order in {0, 1, first, (first * 5 + 3) % 16, 15}:
+        for head in (0, 1, 2, 3, (order + first) % 16):
+            for half, first_half in FLAGS[(order + head) % 2 :: 2]:
+                setting = Setting(Mode.PLAIN, order, head, first, half, first_half, swap)
+                symbols = class_edges(setting.code, 65534)
+                pieces.append(piece_of([symbol_to_level(s) for s in symbols], setting, 16))
+    decode(pieces, max_level_bits=16)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("mode", RUN_MODES)
+def test_every_class_of_magnitudes_is_decoded(mode, half):
+    pieces = []
+    for order in range(16):
+        for head in (0, 1, 2, order):
+            setting = Setting(mode, magnitude_order=order, magnitude_head=head, magnitude_half=half)
+            largest = setting.max_magnitude_symbol(16)
+            symbols = class_edges(setting.magnitude_code, largest)
+            levels = [symbol_to_level(s + setting.magnitude_base) for s in symbols]
+            pieces.append(piece_of(levels, setting, 16))
+    decode(pieces, max_level_bits=16)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("first", range(0, 16, 3))
+def test_every_class_of_runs_is_decoded(first, half):
+    pieces = []
+    for order in (0, 2, 5, 12):
+        for head in (0, 1, 4, 15):
+            code = Setting(Mode.ZERO_RUN, order, head, first, half, not half).code
+            # The code of runs, then of slots, each with the bit after it.
+            for mode in RUN_MODES:
+                setting = Setting(
+                    mode,
+                    order,
+                    head,
+                    first,
+                    half,
+                    not half,
+                    stride=None if mode is Mode.JOINT else 2,
+                )
+                runs = [run for run in class_edges(code, 300) if code.length(run) < 32]
+                levels = [level for run in runs for level in [0] * run + [1]]
+                pieces.append(piece_of(levels, setting))
+    decode(pieces)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+def test_every_kind_of_slot_is_decoded(stride):
+    rng = random.Random(1)
+    pieces = []
+    for threshold in THRESHOLDS:
+        setting = Setting(Mode.JOINT, 2, 3, 1, threshold=threshold, stride=stride)
+        slots = {0, 1, *range(max(threshold - 2, 0), threshold + 2 * (stride or 2) + 2)}
+        levels = []
+        for slot in sorted(slots):
+            run, big = setting.unslot(slot)
+            levels += [0] * run + [rng.choice((-3, -2, 2, 3)) if big else rng.choice((-1, 1))]
+        pieces.append(piece_of(levels, setting))
+    decode(pieces)
+
+
+@pytest.mark.parametrize("mode", RUN_MODES)
+def test_longest_runs_are_decoded(mode):
+    setting = Setting(mode, 9, 15, 6)
+    levels = [0] * 4096 + [1] + [0] * 4095 + [-5] + [0] * 4097 + [0] * 4095
+    decode([piece_of(levels, setting), piece_of([0] * 4096, setting), piece_of([3], setting)])
+
+
+# Codewords of 31, 32 and 33 bits: of order, head, flag and symbol.
+LONG = [
+    (order, head, half, symbol)
+    for order in range(12)
+    for head in range(16)
+    for half in (False, True)
+    for symbol in (4000, 4095, 30000)
+    if 31 <= ExpGolomb(order, head, half=half, symbol_width=16).length(symbol) <= 33
+]
+
+
+@pytest.mark.parametrize("kind", ["plain", "run", "slot", "magnitude"])
+def test_a_codeword_has_32_bits_at_most_with_the_one_that_follows(kind):
+    pieces, lengths = [], set()
+    for order, head, half, symbol in LONG:
+        length = ExpGolomb(order, head, half=half, symbol_width=16).length(symbol)
+        if kind in ("run", "slot") and symbol > 4096:
+            continue
+        if kind == "plain":
+            setting = Setting.exp_golomb(order, head, half)
+            bits, weights = setting.code.codeword(symbol), 1
+        elif kind == "magnitude":
+            setting = Setting(
+                Mode.ZERO_RUN, magnitude_order=order, magnitude_head=head, magnitude_half=half
+            )
+            bits, weights = "1" + setting.magnitude_code.codeword(symbol), 1
+        else:
+            mode = Mode.ZERO_RUN if kind == "run" else Mode.JOINT
+            setting = Setting(
+                mode, order, head, order, half, half, stride=None if mode is Mode.JOINT else 2
+            )
+            bits, weights = setting.code.codeword(symbol) + "0", symbol
+            length += 1
+        piece = Piece(setting, 16, weights, pad(bits))
+        assert piece.expected()[1] == (Reason.BAD_CODEWORD if length > 32 else 0)
+        lengths.add(length)
+        pieces.append(piece)
+    assert {32, 33} <= lengths
+    if kind in ("run", "slot"):
+        pieces = pieces[::9]
+    decode(pieces, max_level_bits=16)
+
+
+@pytest.mark.parametrize("first", [0, 7, 15])
+def test_no_symbol_above_the_largest_is_taken_for_a_smaller_one(first):
+    pieces, symbols = [], set()
+    for order in range(8, 16):
+        for head in (0, 1, 2, 7, 15):
+            for half, first_half in FLAGS:
+                setting = Setting(Mode.PLAIN, order, head, first, half, first_half)
+                for symbol in (65534, 65535, 65536, 65541, 98304, 131073, 196609, 262146):
+                    bits = codeword(setting.code, symbol)
+                    if len(bits) > 32:
+                        continue
+                    symbols.add(symbol)
+                    piece = Piece(setting, 16, 1, pad(bits))
+                    assert piece.expected()[1] == (0 if symbol == 65534 else Reason.BAD_CODEWORD)
+                    pieces.append(piece)
+    assert len(symbols) == 8
+    decode(pieces, max_level_bits=16)
 
 
 @pytest.mark.parametrize(
