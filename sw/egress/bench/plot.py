@@ -55,10 +55,15 @@ def decode_picture(rows: Sequence[CodecRow]) -> str:
         axes.set_ylabel("decoded million weights a second")
         if ends:
             _name(axes, ends)
+    return document(result.svg)
+
+
+def document(svg: str) -> str:
+    """Turn an inline ``svg`` element into a document, white behind, whatever page shows it."""
     head = (
         '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" style="background:#fff" '
     )
-    svg = result.svg.replace("<svg ", head, 1)
+    svg = svg.replace("<svg ", head, 1)
     # The page's variables are not here.
     return re.sub(r"var\([^,]+,([^)]+)\)", r"\1", svg) + "\n"
 

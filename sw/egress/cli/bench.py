@@ -1,12 +1,14 @@
 """bench."""
 
 import argparse
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egress.cli.common import (
     Commands,
+    InputError,
     add_command,
     need,
     positive,
@@ -20,6 +22,7 @@ from egress.tensors import find_files
 
 if TYPE_CHECKING:
     from egress.bench.codec import CodecResult, Speed
+    from egress.bench.rdo import Point, Task
 
 CORES = (
     ("ulx3s-85f", 1),
@@ -39,16 +42,21 @@ def add_commands(commands: Commands) -> None:
         "bench",
         "measure speed and size",
         "codec: bits a weight and weights a second of the software codec, beside peers in the\n"
-        "same run, medians over interleaved rounds. hardware: size and clock of the core by lanes.",
+        "same run, medians over interleaved rounds. hardware: size and clock of the core by\n"
+        "lanes. rdo: the loss of trained models against bits a weight, rounded or optimised.",
         [
             "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
             "egress bench codec --quick",
             "egress bench hardware --short",
+            "egress bench rdo --json rdo.json --plot rdo.svg",
         ],
     )
-    parser.add_argument("what", choices=("codec", "hardware"))
+    parser.add_argument("what", choices=("codec", "hardware", "rdo"))
     parser.add_argument(
-        "--quick", "--short", action="store_true", help="fewer data sets, rounds, cores, seeds"
+        "--quick",
+        "--short",
+        action="store_true",
+        help="fewer data sets, rounds, cores, seeds, steps",
     )
     group = parser.add_argument_group("codec")
     group.add_argument("--weights", type=positive, help="of each data set (default 4 Mi)")
@@ -64,14 +72,32 @@ def add_commands(commands: Commands) -> None:
     group.add_argument(
         "--modes", action="store_true", help="decode each mode of the format by itself too"
     )
-    group.add_argument("--plot", type=Path, metavar="SVG", help="draw decode speed against bits")
     add_peer_python(group)
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="SVG",
+        help="draw decode speed (codec) or test loss (rdo) against bits a weight",
+    )
+    group = parser.add_argument_group("rdo")
+    group.add_argument("--seeds", type=positive, help="models of each kind to train (default 3)")
+    group.add_argument(
+        "--stories",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of the digits, the language model in this folder: stories260K.bin and "
+        "tok512.bin of llama2.c, or the same with .gz",
+    )
+    group.add_argument("--text", type=Path, help="with --stories: held-out text, or .gz of it")
+    group.add_argument(
+        "--train-text", type=Path, help="with --stories: text to choose by, 1.5 MB or more"
+    )
     add_json_file(parser)
     parser.set_defaults(run=_bench)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    return _codec(options) if options.what == "codec" else _hardware(options)
+    return {"codec": _codec, "hardware": _hardware, "rdo": _rdo}[options.what](options)
 
 
 def _codec(options: argparse.Namespace) -> int:
@@ -151,3 +177,86 @@ def _hardware(options: argparse.Namespace) -> int:
     if not put_json(options.json, [result.to_dict() for result in results]):
         print_resources(results)
     return 0
+
+
+def _rdo(options: argparse.Namespace) -> int:
+    from egress.bench.rdo import QUICK, Point, RdoPlan, sweep, to_json
+
+    need("torch", "scipy", extra="train")
+    if options.plot:
+        need("matplotlib", extra="report")
+    plan = QUICK if options.quick else RdoPlan()
+    plan = replace(plan, seeds=options.seeds or plan.seeds)
+    points: list[Point] = []
+    with progress_bar("measuring") as bar:
+        for seed, task in _tasks(options, plan.seeds):
+            points += sweep(task, plan, seed, bar)
+    unit = "bits a byte" if options.stories else "nats an image"
+    if options.plot:
+        from egress.bench.rdo_plot import rdo_picture
+
+        write_text(options.plot, rdo_picture(points, unit))
+    facts = {"loss": unit, "steps": len(plan.steps), "lmbdas": list(plan.lmbdas)}
+    if not put_json(options.json, to_json(points, facts)):
+        print_rdo(points, unit)
+    return 0
+
+
+def _tasks(options: argparse.Namespace, seeds: int) -> Iterator[tuple[int, "Task"]]:
+    """Models, with the seed of their training."""
+    if options.stories is None:
+        need("sklearn", extra="train")
+        from egress.bench.digits import train
+
+        for seed in range(seeds):
+            for task in train(seed):
+                yield seed, task
+        return
+    if not (options.text and options.train_text):
+        raise InputError("--stories needs --text FILE and --train-text FILE")
+    from egress.bench.stories import StoriesTask
+
+    def find(name: str) -> Path:
+        path = options.stories / name
+        return path if path.exists() else path.with_name(name + ".gz")
+
+    model, tokenizer = find("stories260K.bin"), find("tok512.bin")
+    yield 0, StoriesTask(model, tokenizer, options.text, options.train_text)
+
+
+def print_rdo(points: Sequence["Point"], unit: str) -> None:
+    """Print methods at equal bits a weight, and the models as they were trained."""
+    from egress.bench.rdo import summarise
+
+    for point in points:
+        if point.method == "float":
+            accuracy = (
+                "" if point.test_accuracy is None else f", accuracy {point.test_accuracy:.1%}"
+            )
+            print(
+                f"{point.model}, seed {point.seed}, float: test loss {point.test_loss:.4f} {unit}"
+                + accuracy
+            )
+    rows = summarise(points)
+    for model in dict.fromkeys(row.model for row in rows):
+        print()
+        table(
+            [model, "method", "lambda", f"test loss, {unit}", "+-", "accuracy", "bits, same loss"],
+            [
+                [
+                    f"{row.rate:g} b",
+                    row.method,
+                    f"{row.lmbda:g}",
+                    f"{row.test_loss:.4f}",
+                    f"{row.spread:.4f}",
+                    "-" if row.test_accuracy is None else f"{row.test_accuracy:.1%}",
+                    "-" if row.same_loss_bits is None else f"{row.same_loss_bits:.3f}",
+                ]
+                for row in rows
+                if row.model == model
+            ],
+        )
+    print()
+    print(
+        "lambda by validation; bits, same loss: bits a weight that reach the test loss of rounding"
+    )

@@ -54,7 +54,8 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         metavar="FILE",
         help="for --rdo: safetensors file with the checkpoint's names and shapes, how much an "
-        "error of a weight matters beside others of its tensor, such as a diagonal Fisher information",
+        "error of a weight matters beside others of its tensor, such as a diagonal Fisher "
+        "information",
     )
     add_json(parser)
     parser.set_defaults(run=_compress)
