@@ -89,8 +89,8 @@ static void runs_build(Coder *coder) {
         coder->runs[i] = entry;
         if (length > coder->run_bits) coder->run_bits = length;
         if (i >= sizeof coder->run_lengths) continue;
-        /* Without a stride, no level needs the second. */
         if (length) entry >>= 64 - length;
+        /* Without a stride, no level needs the odd ones. */
         if (i % 2 == 0 || coder->mode == ZERO_RUN || coder->stride)
             all_short &= length && entry < 1 << 16;
         coder->run_lengths[i] = (uint8_t)length;
@@ -225,7 +225,7 @@ static size_t put_payload(Coder *coder, Loops loops, const void *levels, int wid
     longest = longest_of(coder, reach);
     if (!longest) { /* the reach is but a bound */
         if (!all_coded(coder, levels, wide, count)) return 0;
-        longest = WINDOW_BITS;
+        longest = coder->mode == RAW ? coder->width : WINDOW_BITS;
     }
     coder_extend(coder, reach);
     (void)expected;

@@ -1,11 +1,14 @@
-/* Plain and raw segments with AVX-512: 64 levels at a time, codewords put together in the lanes of
-   vectors, two by two. Codewords are numbers here, and their leading zeros follow from lengths. */
+/* Segments with AVX-512: 64 levels at a time are looked up in registers, and their codewords put
+   together in the lanes of vectors, two by two. Codewords are numbers here: their leading zeros
+   follow from their lengths. In the run modes, the levels that are not zero are moved together
+   first, and each becomes two codewords, its run's and its own. */
 #include "encode_parts.h"
 
 #if EGRESS_X86
 #include <immintrin.h>
 
-#define AVX512_ENCODE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi,bmi2")))
+#define FEATURES "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,bmi,bmi2,popcnt"
+#define AVX512_ENCODE __attribute__((target(FEATURES)))
 
 /* Tables of 256 bytes, by level. */
 typedef struct {
@@ -85,9 +88,9 @@ enum { BATCH = 512 };
 /* Groups of codewords to be written: numbers of 1..GROUP_BITS bits, and how many those are. */
 typedef struct {
     uint64_t value[BATCH], length[BATCH];
-} Queue512;
+} Groups;
 
-AVX512_ENCODE INLINE void write_queue(Writer *to, const Queue512 *queue, size_t count, int pairs) {
+AVX512_ENCODE INLINE void write_queue(Writer *to, const Groups *queue, size_t count, int pairs) {
     Writer w = *to;
     const uint64_t *v = queue->value, *n = queue->length;
     size_t i = 0;
@@ -103,22 +106,22 @@ AVX512_ENCODE INLINE void write_queue(Writer *to, const Queue512 *queue, size_t 
     *to = w;
 }
 
-AVX512_ENCODE static NOINLINE void write_all(Writer *to, const Queue512 *queue, size_t count) {
+AVX512_ENCODE static NOINLINE void write_all(Writer *to, const Groups *queue, size_t count) {
     write_queue(to, queue, count, 0);
 }
 
-AVX512_ENCODE static NOINLINE void write_pairs(Writer *to, const Queue512 *queue, size_t count) {
+AVX512_ENCODE static NOINLINE void write_pairs(Writer *to, const Groups *queue, size_t count) {
     write_queue(to, queue, count, 1);
 }
 
-AVX512_ENCODE INLINE size_t queue_words(Queue512 *queue, size_t at, Words words) {
+AVX512_ENCODE INLINE size_t queue_words(Groups *queue, size_t at, Words words) {
     _mm512_storeu_si512(queue->value + at, words.value);
     _mm512_storeu_si512(queue->length + at, words.length);
     return at + 8;
 }
 
 /* Queue levels one by one. */
-AVX512_ENCODE static NOINLINE size_t queue_ones(Queue512 *queue, size_t at, const Coder *coder,
+AVX512_ENCODE static NOINLINE size_t queue_ones(Groups *queue, size_t at, const Coder *coder,
                                                 const void *levels, int wide, size_t first,
                                                 size_t end) {
     for (size_t i = first; i < end; i++, at++) {
@@ -135,7 +138,7 @@ typedef struct {
 } Found;
 
 /* Queue them, eight together; returns `at` if that exceeds a lane. */
-AVX512_ENCODE INLINE size_t queue_eights(Queue512 *queue, size_t at, Found x, int has_high) {
+AVX512_ENCODE INLINE size_t queue_eights(Groups *queue, size_t at, Found x, int has_high) {
     const __m512i byte = _mm512_set1_epi16(0xFF);
     __m512i even = _mm512_and_si512(x.low, byte), odd = _mm512_srli_epi16(x.low, 8);
     Words words;
@@ -151,7 +154,7 @@ AVX512_ENCODE INLINE size_t queue_eights(Queue512 *queue, size_t at, Found x, in
 }
 
 /* Queue them, four together; returns `at` if that exceeds a group. */
-AVX512_ENCODE INLINE size_t queue_fours(Queue512 *queue, size_t at, Found x, int has_high) {
+AVX512_ENCODE INLINE size_t queue_fours(Groups *queue, size_t at, Found x, int has_high) {
     Words halves[2];
     for (int i = 0; i < 2; i++) {
         __m256i n = i ? _mm512_extracti64x4_epi64(x.length, 1) : _mm512_castsi512_si256(x.length);
@@ -172,7 +175,7 @@ AVX512_ENCODE INLINE void put_many(Writer *to, const Coder *coder, const void *l
                                    size_t count, int few, int has_high, int expected) {
     const Bytes lengths = load_bytes(coder->lengths), low = load_bytes(coder->low);
     const Bytes high = load_bytes(coder->high);
-    Queue512 queue;
+    Groups queue;
     size_t i = 0;
     while (i < count) {
         size_t end = count - i > BATCH ? i + BATCH : count, queued = 0;
@@ -202,16 +205,16 @@ AVX512_ENCODE INLINE void put_many(Writer *to, const Coder *coder, const void *l
     }
 }
 
-#define MANY(name, wide, few, has_high, expected)                                             \
-    AVX512_ENCODE static NOINLINE void name(Writer *to, const Coder *coder, const void *levels, \
-                                            size_t count) {                                   \
-        put_many(to, coder, levels, wide, count, few, has_high, expected);                    \
+#define MANY(name, wide, few, has_high, expected)                                          \
+    AVX512_ENCODE static NOINLINE void name(Writer *to, const Coder *coder,                \
+                                            const void *levels, size_t count) {            \
+        put_many(to, coder, levels, wide, count, few, has_high, expected);                 \
     }
-#define MANY_OF_WIDTH(name, wide)        \
-    MANY(name##_few, wide, 1, 0, SHORT)  \
-    MANY(name##_short, wide, 0, 1, SHORT) \
+#define MANY_OF_WIDTH(name, wide)           \
+    MANY(name##_few, wide, 1, 0, SHORT)     \
+    MANY(name##_short, wide, 0, 1, SHORT)   \
     MANY(name##_middle, wide, 0, 1, MIDDLE) \
-    MANY(name##_long, wide, 0, 0, LONG) \
+    MANY(name##_long, wide, 0, 0, LONG)     \
     MANY(name##_long_high, wide, 0, 1, LONG)
 MANY_OF_WIDTH(narrow, 0)
 MANY_OF_WIDTH(wide, 1)
@@ -237,8 +240,7 @@ void put_levels_avx512(Writer *to, const Coder *coder, const void *levels, int w
 
 /* ---- run modes ---- */
 
-#define VBMI2_ENCODE                                                                         \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt")))
+#define VBMI2_ENCODE __attribute__((target(FEATURES ",avx512vbmi2")))
 
 int has_compress(void) { return __builtin_cpu_supports("avx512vbmi2"); }
 
@@ -248,8 +250,8 @@ typedef struct {
     size_t count;
 } Events;
 
-/* Two events a group, whatever their length. */
-VBMI2_ENCODE static NOINLINE size_t queue_events(Queue512 *queue, size_t at, const Coder *coder,
+/* Queue events one by one. */
+VBMI2_ENCODE static NOINLINE size_t queue_events(Groups *queue, size_t at, const Coder *coder,
                                                  const Events *events, size_t first, size_t end) {
     for (size_t i = first; i < end; i++, at++) {
         Entry run = coder->runs[events->run[i]], level = coder->table[(int8_t)events->level[i]];
@@ -276,7 +278,7 @@ VBMI2_ENCODE static NOINLINE void write_events(Writer *to, const Coder *coder, E
     const Bytes high = load_bytes(coder->high);
     const uint8_t *tables[3] = {coder->run_lengths, coder->run_low, coder->run_high};
     __m512i of_run[3][2];
-    Queue512 queue;
+    Groups queue;
     size_t queued = 0, count = events->count;
     for (int i = 0; i < 3; i++)
         for (int j = 0; j < 2; j++) of_run[i][j] = _mm512_loadu_si512(tables[i] + 64 * j);
