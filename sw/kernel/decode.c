@@ -122,43 +122,6 @@ int lane_next(Queue *queue, Lane *lane) {
     }
 }
 
-/* Exact product, rounded to nearest even: the step is such that it is normal or 0. */
-INLINE uint16_t bfloat16_of(float product) {
-    uint32_t bits;
-    memcpy(&bits, &product, 4);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
-#define HAND_ON(LEVEL, OUT, CONVERT)                                                     \
-    do {                                                                                 \
-        const LEVEL *in = (const LEVEL *)lane->begin;                                    \
-        OUT *out = (OUT *)job->out + (first - job->origin);                              \
-        size_t n = (size_t)(lane->out_end - lane->begin) / sizeof(LEVEL);                \
-        size_t G = job->interleave;                                                      \
-        if (G == 1)                                                                      \
-            for (size_t i = 0; i < n; i++) out[i] = CONVERT(in[i]);                      \
-        else                                                                             \
-            for (size_t i = 0; i < n; i++) out[i * G] = CONVERT(in[i]);                  \
-    } while (0)
-#define SAME(x) (x)
-#define TO_FLOAT32(x) ((float)(x)*step)
-#define TO_BFLOAT16(x) bfloat16_of((float)(x)*step)
-
-static void hand_on(const Job *job, const Lane *lane) {
-    uint64_t first;
-    float step = job->step;
-    segment_weights(job, lane->number, &first);
-    if (job->level_bits == 8) {
-        if (job->kind == AS_LEVELS) HAND_ON(int8_t, int8_t, SAME);
-        if (job->kind == AS_FLOAT32) HAND_ON(int8_t, float, TO_FLOAT32);
-        if (job->kind == AS_BFLOAT16) HAND_ON(int8_t, uint16_t, TO_BFLOAT16);
-    } else {
-        if (job->kind == AS_LEVELS) HAND_ON(int16_t, int16_t, SAME);
-        if (job->kind == AS_FLOAT32) HAND_ON(int16_t, float, TO_FLOAT32);
-        if (job->kind == AS_BFLOAT16) HAND_ON(int16_t, uint16_t, TO_BFLOAT16);
-    }
-}
-
 static int is_runs(const Setting *setting) {
     return setting->mode == ZERO_RUN || setting->mode == JOINT;
 }
@@ -221,7 +184,11 @@ void lane_finish(Queue *queue, Lane *lane) {
         if (lane->number < queue->bad) queue->bad = lane->number;
         return;
     }
-    if (lane->scratch) hand_on(job, lane);
+    if (lane->scratch) {
+        uint64_t first;
+        segment_weights(job, lane->number, &first);
+        queue->hand_on(job, lane, (size_t)(first - job->origin));
+    }
 }
 
 int lane_event(Queue *queue, Lane *lane) {
@@ -327,7 +294,9 @@ static void decode_avx512(Queue *queue, Lane *lanes) {
 
 static void decode_queue(Queue *queue, Lane *lanes) {
     int kernel = queue->job->kernel, wide = queue->job->level_bits == 16;
+    queue->hand_on = wide ? hand_on_16 : hand_on_8;
 #if EGRESS_X86
+    if (kernel != PORTABLE) queue->hand_on = wide ? hand_on_x86_16 : hand_on_x86_8;
     if (kernel == AVX512 && queue->rate >= AVX512_RATE && avx512_decodes(queue->setting))
         decode_avx512(queue, lanes + 4);
     if (kernel != PORTABLE) {

@@ -57,6 +57,13 @@ INLINE uint32_t load_be32(const uint8_t *p) {
     return LITTLE_ENDIAN_HOST ? SWAP32(x) : x;
 }
 
+/* A product level x step, which is exact, rounded to nearest, ties to even: it is normal or 0. */
+INLINE uint16_t bfloat16_of(float product) {
+    uint32_t bits;
+    memcpy(&bits, &product, 4);
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
 INLINE uint64_t load_be64(const uint8_t *p) {
     uint64_t x;
     memcpy(&x, p, 8);
@@ -218,6 +225,8 @@ typedef struct {
     int rate;         /* bits a weight, times eight */
     Lane *pending;    /* segments that were begun, to be taken before others */
     int pending_count;
+    /* Puts a decoded segment's levels from the lane's scratch to their places from `first` on. */
+    void (*hand_on)(const Job *job, const Lane *lane, size_t first);
 } Queue;
 
 /* From so many bits a weight on, times eight: a look-up seldom holds more than two codewords; it
@@ -239,6 +248,8 @@ enum { AVX512_LANES = 32 };
 /* As the portable ones, compiled for newer processors. */
 void decode_x86_8(Queue *queue, Lane *lanes);
 void decode_x86_16(Queue *queue, Lane *lanes);
+void hand_on_x86_8(const Job *job, const Lane *lane, size_t first);
+void hand_on_x86_16(const Job *job, const Lane *lane, size_t first);
 
 /* ---- decode_avx512.c ---- */
 /* Whether avx512_rounds can decode a setting. */

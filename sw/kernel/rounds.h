@@ -279,3 +279,27 @@ TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
     }
     for (int l = 0; l < active; l++) lane_finish(queue, &lanes[l]);
 }
+
+#ifndef HAND_ON
+#define HAND_ON(OUT, CONVERT)                                          \
+    do {                                                               \
+        OUT *restrict out = (OUT *)job->out + first;                   \
+        if (G == 1)                                                    \
+            for (size_t i = 0; i < n; i++) out[i] = CONVERT(in[i]);    \
+        else                                                           \
+            for (size_t i = 0; i < n; i++) out[i * G] = CONVERT(in[i]); \
+    } while (0)
+#define SAME(x) (x)
+#define TO_FLOAT32(x) ((float)(x) * step)
+#define TO_BFLOAT16(x) bfloat16_of((float)(x) * step)
+#endif
+
+/* Levels from a lane's scratch to their places, as what is wanted. */
+TARGET LINKAGE void NAME(hand_on)(const Job *job, const Lane *lane, size_t first) {
+    const LEVEL *restrict in = (const LEVEL *)lane->begin;
+    size_t n = (size_t)(lane->out_end - lane->begin) / sizeof(LEVEL), G = job->interleave;
+    float step = job->step;
+    if (job->kind == AS_LEVELS) HAND_ON(LEVEL, SAME);
+    if (job->kind == AS_FLOAT32) HAND_ON(float, TO_FLOAT32);
+    if (job->kind == AS_BFLOAT16) HAND_ON(uint16_t, TO_BFLOAT16);
+}
