@@ -59,7 +59,7 @@ SANITIZE = -g -O2 -std=gnu11 -Isw/kernel -fsanitize=address,undefined -fno-sanit
 
 fuzz: build/fuzz/kernel_fuzz
 	mkdir -p build/fuzz/corpus
-	cd build/fuzz && ASAN_OPTIONS=quarantine_size_mb=1:malloc_context_size=3 ./kernel_fuzz \
+	cd build/fuzz && ASAN_OPTIONS=quarantine_size_mb=1:malloc_context_size=3:clear_shadow_memory_mmap_threshold=100000000:max_malloc_fill_size=0 ./kernel_fuzz \
 		-runs=$(RUNS) -max_len=200 -print_final_stats=1 corpus ../../tests/fuzz/corpus
 
 build/fuzz/kernel_fuzz: tests/fuzz/kernel_fuzz.c $(KERNEL)

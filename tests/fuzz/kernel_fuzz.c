@@ -460,7 +460,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if ((data[0] & 7) < 5) {
         fuzz_decode(data + 8, size - 8, pick, W, interleaves[data[6] & 3], segments, data[7] % 3);
     } else if ((data[0] & 7) == 5) {
-        if ((data[7] & 15) && pick & 1) pick--; /* and more so for levels of 16 bits */
+        if (data[7] && pick & 1) pick--; /* and more so for levels of 16 bits */
         fuzz_encode(data + 8, size - 8, pick, W, segments, data[6]);
     } else {
         fuzz_walk(data + 8, size - 8, segments);
