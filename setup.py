@@ -10,7 +10,10 @@ from setuptools.command.build_ext import build_ext
 
 # No option names a processor: what needs wide vectors says so in the source, and is chosen when it
 # runs. gcc's SLP vectorizer makes stores of single bytes slower.
-OPTIONS = {"unix": ["-O3", "-g0", "-std=c11", "-fno-tree-slp-vectorize"], "msvc": ["/O2", "/std:c11"]}
+OPTIONS = {
+    "unix": ["-O3", "-g0", "-std=c11", "-fno-tree-slp-vectorize"],
+    "msvc": ["/O2", "/std:c11"],
+}
 
 
 class BuildKernel(build_ext):
