@@ -97,10 +97,10 @@ class Reader(wiring.Component):
         m.d.comb += self.step.eq(self.filled & free)
 
         # The codeword whose end is sought, and (s_) the one before it, whose symbol is.
-        magnitude, expected, is_class_0 = Signal(), Signal(), Signal()
+        magnitude, expected = Signal(), Signal()
         found, s_found = Signal(found_layout()), Signal(found_layout())
         s_valid, s_blank, s_run, s_magnitude = Signal(), Signal(), Signal(), Signal()
-        first = self._seek_first(m, is_class_0, runs)
+        first = self._seek_first(m, runs)
         m.d.comb += [self.end.eq(first.end), found.eq(first.found)]
         if self._modes != {Mode.PLAIN}:
             second, field_end = self._seek_magnitude(m, raw)
@@ -112,7 +112,7 @@ class Reader(wiring.Component):
             m.d.comb += found.field.eq(second.found.field)
 
         # Known late: the sign of `above`. Until then, what it means if negative, and if not.
-        above = self._above(m, value.scaled, is_class_0, free, joint)
+        above = self._above(m, value.scaled, s_found.base, joint)
         waits, big, follows = Signal(), Signal(), Signal()
         m.d.comb += waits.eq(s_valid & s_run)
         m.d.comb += big.eq(self._ends_in_ones(m, above, joint))
@@ -136,7 +136,7 @@ class Reader(wiring.Component):
             m.d.sync += [s_valid.eq(0), expected.eq(0), self.o.valid.eq(0)]
         return m
 
-    def _seek_first(self, m: Module, is_class_0: Signal, runs: Value) -> data.View:
+    def _seek_first(self, m: Module, runs: Value) -> data.View:
         """Find where a codeword of the first code ends, with the bit after a run.
 
         All sums begin with what is known early, so that only one follows `one`.
@@ -146,7 +146,8 @@ class Reader(wiring.Component):
         found = sought.found
         no_head = setting.head == 0
         # Classes 0 and, if swapped, 1 show in the first two bits, before all zeros are counted.
-        starts, is_half, is_long = self.ahead[1], Signal(), Signal()
+        starts = self.ahead[1]
+        is_class_0, is_half, is_long = Signal(), Signal(), Signal()
         m.d.comb += is_class_0.eq(Mux(setting.swap, ~starts & self.ahead[0], starts))
         m.d.comb += is_half.eq(Mux(is_class_0, setting.first_half, setting.half))
         m.d.comb += is_long.eq(is_half & ~self.after)
@@ -229,23 +230,16 @@ class Reader(wiring.Component):
             m.d.comb += found.lead.eq(Mux(tail, head_less_one, (one - position)[:5].as_signed()))
         return sought, field_end
 
-    def _above(
-        self, m: Module, scaled: Value, is_class_0: Signal, free: Signal, joint: Value
-    ) -> Value:
+    def _above(self, m: Module, scaled: Value, base: Value, joint: Value) -> Value:
         """Return the symbol of a run or slot, less the threshold or the longest run.
 
         If negative, a magnitude follows the run; of a slot it has the bits that tell.
         """
-        above = Signal(signed(ABOVE_BITS))
-        value, more, less = (Signal(ABOVE_BITS, name=n) for n in ("value", "more", "less"))
-        limit, limit_less_base = Signal(13), Signal(signed(ABOVE_BITS + 1))
-        setting = self.setting
-        now = Mux(joint, threshold_of(setting), MAX_RUN)
-        m.d.sync += limit.eq(now)
-        m.d.sync += limit_less_base.eq(now - (Mux(setting.first_half, 3, 1) << setting.first))
-        with m.If(free):
-            m.d.sync += less.eq(Mux(is_class_0, limit, limit_less_base))
-        m.d.comb += [value.eq(self.past[1:]), more.eq(scaled)]
+        above, less = Signal(signed(ABOVE_BITS)), Signal(ABOVE_BITS)
+        value, more = Signal(ABOVE_BITS, name="value"), Signal(ABOVE_BITS, name="more")
+        limit = Signal(13)
+        m.d.sync += limit.eq(Mux(joint, threshold_of(self.setting), MAX_RUN))
+        m.d.comb += [value.eq(self.past[1:]), more.eq(scaled), less.eq(limit - base)]
         m.d.comb += above.eq(add_and_subtract(value, more, less, ABOVE_BITS))
         return above
 
