@@ -14,9 +14,10 @@ from egress.checkpoint import (
     TensorInfo,
     open_checkpoint,
 )
-from egress.decode import Record, Segments, decode
+from egress.decode import Record, decode
 from egress.errors import BitstreamError
 from egress.pieces import PIECE_WEIGHTS, Piece, iter_stream
+from egress.segments import Segments
 
 STAMP_KEY = "egress"
 """The entry that a container adds to ``__metadata__``: one, since safetensors orders none."""

@@ -8,9 +8,9 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.decode import Segments, walk
 from egress.errors import BitstreamError
 from egress.record import FIXED_WORDS, MAX_SETTINGS, Header, check_end, check_whole, read_segment
+from egress.segments import Segments, walk
 
 _HEADER_BYTES = 4 * (FIXED_WORDS + MAX_SETTINGS)
 _READ_BYTES = 1 << 20

@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,14 +10,13 @@ LEVELS, FLOAT32, BFLOAT16, OTHER = range(4)
 KERNEL_KINDS = (LEVELS, FLOAT32, BFLOAT16)
 """What the compiled kernels write; the numbers are those of sw/kernel/kernel.h."""
 
-_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _KINDS = {
-    np.dtype(np.int8): LEVELS,
-    np.dtype(np.int16): LEVELS,
-    np.dtype(np.float32): FLOAT32,
-    _BFLOAT16: BFLOAT16,
-    np.dtype(np.float16): OTHER,
-    np.dtype(np.float64): OTHER,
+    "int8": LEVELS,
+    "int16": LEVELS,
+    "float32": FLOAT32,
+    "bfloat16": BFLOAT16,
+    "float16": OTHER,
+    "float64": OTHER,
 }
 _NAMES = "float32, bfloat16, float16 or float64"
 
@@ -70,9 +68,9 @@ class Target:
             self.array = _of_buffer(out, wanted)
         if wanted is not None and self.array.dtype != wanted:
             raise TypeError(f"out must be of dtype {wanted}, not {self.array.dtype}")
-        if self.array.dtype not in _KINDS:
+        if self.array.dtype.name not in _KINDS:
             raise TypeError(f"values can be decoded to {own}, {_NAMES}, not {self.array.dtype}")
-        self.kind = _KINDS[self.array.dtype]
+        self.kind = _KINDS[self.array.dtype.name]
         if self.kind == LEVELS and self.array.dtype != own:
             raise TypeError(f"the record's levels are {own}: out cannot be {self.array.dtype}")
         if self.array.size != count:
@@ -85,12 +83,18 @@ class Target:
         self.array = self.array.reshape(-1)
 
 
+def _bfloat16() -> np.dtype[Any]:
+    import ml_dtypes  # only where it is asked for
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
 def _numpy_dtype(dtype: Any) -> np.dtype[Any]:
     name = str(dtype)
     if name.startswith("torch."):
         name = name.removeprefix("torch.")
     if name == "bfloat16":
-        return _BFLOAT16
+        return _bfloat16()
     try:
         return np.dtype(name if str(dtype).startswith("torch.") else dtype)
     except TypeError:
@@ -104,7 +108,7 @@ def _of_tensor(torch: Any, out: Any) -> NDArray[Any]:
         raise ValueError("out must be in one piece of memory, in row-major order and aligned")
     out = out.detach()
     if out.dtype == torch.bfloat16:
-        return out.view(torch.int16).numpy().view(_BFLOAT16)
+        return out.view(torch.int16).numpy().view(_bfloat16())
     return out.numpy()
 
 
