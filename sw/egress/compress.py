@@ -47,7 +47,8 @@ class CompressOptions:
         As `egress.encode`.
     rdo : float
         0 rounds each weight to the nearest level. More lowers error and bits together, at so many
-        squared steps a bit (`egress.rdo.optimize`).
+        squared steps a bit; each tensor's step is then fitted to its levels
+        (`egress.rdo.optimize`).
     """
 
     step: float | Literal["auto"] = DEFAULT_STEP
@@ -141,7 +142,7 @@ def quantize_tensor(
         code=options.code,
         progress=progress,
     )
-    return optimized.levels.reshape(-1), step, level_bits
+    return optimized.levels.reshape(-1), optimized.step, level_bits
 
 
 def encode_tensor(

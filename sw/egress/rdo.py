@@ -9,6 +9,9 @@ where ``bits`` is the length of the record that `egress.encode` writes. A decode
 difference. Each level is first chosen for an ideal code; then levels are lowered in the settings
 that were chosen for them (`egress.descent`), and settings and segments are chosen anew, a few times
 over. The best of all is kept, rounding among them, so J is never above rounding's.
+
+Cheap levels are small, and would shrink the weights they stand for: in the end the step is fitted
+to the levels, which lowers the error once more at no cost in bits.
 """
 
 from collections.abc import Callable
@@ -22,8 +25,8 @@ from egress.descent import FORBIDDEN, Costs, Floats, costs_of, lower_alone, lowe
 from egress.encode import deal, lay_out, undeal
 from egress.pack import Ints, Levels
 from egress.parallel import share
-from egress.quantize import DEFAULT_STEP, quantize
-from egress.record import Header
+from egress.quantize import DEFAULT_STEP, quantize, round_step, step_to_bits
+from egress.record import Header, check_step
 from egress.setting import Mode, max_level
 
 ROUNDS = 3
@@ -44,8 +47,10 @@ class Optimized:
     Members
     -------
     levels : int8 or int16, shape of the weights
+    step : float
+        That they are to be multiplied by, a bfloat16 number; the one given for plain rounding.
     distortion : float
-        Sum of importance * (weight / step - level)**2, squared steps.
+        Sum of importance * (weight - step * level)**2, in squares of the step that was given.
     bits : int
         Of the record, all overhead included.
     rounded_distortion, rounded_bits
@@ -53,6 +58,7 @@ class Optimized:
     """
 
     levels: Levels
+    step: float
     distortion: float
     bits: int
     rounded_distortion: float
@@ -73,7 +79,7 @@ def optimize(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Optimized:
-    """Choose levels for ``weights`` that lower distortion + ``lmbda`` * bits.
+    """Choose levels, and a step near the one given, that lower distortion + ``lmbda`` * bits.
 
     Parameters
     ----------
@@ -104,7 +110,7 @@ def optimize(
     rounded = quantize(array, step, level_bits)
     flat = array.reshape(-1)
 
-    def measure(levels: Levels) -> tuple[float, Header, Choice]:
+    def measure(levels: Levels) -> _Found:
         header, choice = lay_out(
             levels,
             step=step,
@@ -115,31 +121,47 @@ def optimize(
             code=code,
             threads=threads,
         )
-        return distortion(flat, levels, step, mine), header, choice
+        return _Found(levels, distortion(flat, levels, step, mine), header, choice)
 
-    first = best = (rounded.reshape(-1), *measure(rounded.reshape(-1)))
+    first = best = measure(rounded.reshape(-1))
     if lmbda:
         problem = _Problem(flat, mine, lmbda, step, max_level(level_bits))
-        levels = _start(first[0], problem, threads)
+        levels = _start(first.levels, problem, threads)
         for done in range(ROUNDS + 1):
             if progress:
                 progress(done, ROUNDS)
-            found = (levels, *measure(levels))
-            if _lagrangian(found, lmbda) < _lagrangian(best, lmbda):
+            found = measure(levels)
+            if found.lagrangian(lmbda) < best.lagrangian(lmbda):
                 best = found
             if done < ROUNDS:
-                levels = _lowered(levels, problem, *found[2:], threads)
+                levels = _lowered(levels, problem, found.header, found.choice, threads)
+    new_step, error = step, best.distortion
+    if best is not first:
+        fitted = _fitted_step(best.levels, flat, step, mine, level_bits)
+        less = distortion(flat, best.levels, step, mine, step=fitted)
+        if less < error:
+            new_step, error = fitted, less
     return Optimized(
-        best[0].reshape(array.shape),
-        best[1],
-        8 * best[2].record_size,
-        first[1],
-        8 * first[2].record_size,
+        best.levels.reshape(array.shape),
+        new_step,
+        error,
+        8 * best.header.record_size,
+        first.distortion,
+        8 * first.header.record_size,
     )
 
 
-def _lagrangian(found: tuple[Levels, float, Header, Choice], lmbda: float) -> float:
-    return found[1] + lmbda * 8 * found[2].record_size
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Levels, and how they are coded."""
+
+    levels: Levels
+    distortion: float
+    header: Header
+    choice: Choice
+
+    def lagrangian(self, lmbda: float) -> float:
+        return self.distortion + lmbda * 8 * self.header.record_size
 
 
 def check_lmbda(lmbda: float) -> float:
@@ -198,18 +220,19 @@ def scale_importance(importance: ArrayLike, shape: tuple[int, ...]) -> NDArray[n
 def distortion(
     weights: NDArray[np.floating],
     levels: Levels,
-    step: float,
+    unit: float,
     importance: NDArray[np.floating] | None = None,
+    *,
+    step: float | None = None,
 ) -> float:
-    """Sum of importance * (weight / step - level)**2 over flat arrays, squared steps.
+    """Sum of importance * (weight - step * level)**2 / unit**2 over flat arrays.
 
-    Of weights beyond the largest level only what exceeds the error that cannot be avoided is of
-    interest, but all of it is counted.
+    The step is ``unit`` by default.
     """
-    total = 0.0
+    total, ratio = 0.0, 1.0 if step is None else step / unit
     for at in range(0, len(levels), _BLOCK):
         part = slice(at, at + _BLOCK)
-        error = np.square(weights[part].astype(np.float64) / step - levels[part])
+        error = np.square(weights[part].astype(np.float64) / unit - levels[part] * ratio)
         total += float(error.sum() if importance is None else error @ importance[part])
     return total
 
@@ -264,6 +287,31 @@ def _start(rounded: Levels, problem: _Problem, threads: int | None) -> Levels:
     bound = _bound(rounded)
     costs = _ideal_costs(levels, problem.largest, bound)
     return _lowered_alone(rounded, problem, costs, threads)
+
+
+def _fitted_step(
+    levels: Levels,
+    weights: NDArray[np.floating],
+    step: float,
+    importance: NDArray[np.float32] | None,
+    level_bits: int,
+) -> float:
+    """Step that makes the distortion of these levels least, or the one given if it cannot be."""
+    upper = lower = 0.0
+    for at in range(0, len(levels), _BLOCK):
+        part = slice(at, at + _BLOCK)
+        level = levels[part].astype(np.float64)
+        weighed = level if importance is None else level * importance[part]
+        upper += float(weighed @ (weights[part].astype(np.float64) / step))
+        lower += float(weighed @ level)
+    # More than a factor of two would be the doing of clipped weights alone.
+    ratio = min(max(upper / lower, 0.5), 2.0) if lower > 0 else 1.0
+    try:
+        fitted = round_step(step * ratio)
+        check_step(step_to_bits(fitted), level_bits)
+    except ValueError:
+        return step
+    return fitted
 
 
 def _bound(levels: Levels) -> int:

@@ -35,9 +35,9 @@ def drawn(seed, size, scale=1.0, shape=None):
     return rng.laplace(scale=scale, size=shape or size).astype(np.float32)
 
 
-def lagrangian(weights, levels, lmbda, step, importance=None, **coding):
+def lagrangian(weights, levels, lmbda, step, importance=None, unit=None, **coding):
     """J, computed from what the encoder writes."""
-    error = (weights.astype(np.float64) / step - levels) ** 2
+    error = ((weights.astype(np.float64) - step * levels) / (unit or step)) ** 2
     if importance is not None:
         error = error * (importance / importance.mean(dtype=np.float64))
     return error.sum() + lmbda * 8 * len(egress.encode(levels, step=step, **coding))
@@ -115,10 +115,10 @@ def test_the_lagrangian_is_never_above_rounding(
     )
     coding["level_bits"] = level_bits
     rounded = quantize(weights, 0.5, level_bits)
-    j = lagrangian(weights, result.levels, lmbda, 0.5, importance, **coding)
+    j = lagrangian(weights, result.levels, lmbda, result.step, importance, unit=0.5, **coding)
     limit = lagrangian(weights, rounded, lmbda, 0.5, importance, **coding)
     assert j <= limit * (1 + 1e-6)
-    assert result.bits == 8 * len(egress.encode(result.levels, step=0.5, **coding))
+    assert result.bits == 8 * len(egress.encode(result.levels, step=result.step, **coding))
     assert result.rounded_bits == 8 * len(egress.encode(rounded, step=0.5, **coding))
     assert j == pytest.approx(result.distortion + lmbda * result.bits, rel=1e-6)
     # Never beyond the neighbours of a weight, nor to the other side of zero.
@@ -135,6 +135,7 @@ def test_lambda_0_is_plain_rounding():
     weights[:4] = [0.25, 0.75, -0.25, 1e6]
     result = optimize(weights, 0, step=0.5, importance=np.arange(5000.0))
     assert np.array_equal(result.levels, quantize(weights, 0.5))
+    assert result.step == 0.5
     assert result.bits == result.rounded_bits
     assert result.distortion == result.rounded_distortion
 
@@ -145,7 +146,7 @@ def test_more_lambda_takes_fewer_bits():
     bits = [result.bits for result in results]
     errors = [result.distortion for result in results]
     assert bits == sorted(bits, reverse=True)
-    assert errors == sorted(errors)
+    assert errors[1:] == sorted(errors[1:])
     assert bits[3] < 0.96 * bits[0]
     assert np.count_nonzero(results[-1].levels) < 60
 
@@ -160,6 +161,19 @@ def test_a_given_error_takes_fewer_bits_than_rounding_with_a_wider_step():
     wider = optimize(weights, 0, step=1.625)
     assert wider.distortion * 1.625**2 > 0.999 * error
     assert optimized.bits < 0.985 * wider.bits
+
+
+def test_the_step_makes_up_for_levels_that_became_smaller():
+    weights = drawn(11, 60_000)
+    result = optimize(weights, 0.15, step=1.0)
+    wide, levels = weights.astype(np.float64), result.levels.astype(np.float64)
+    best = wide @ levels / (levels @ levels)
+    assert 1 < result.step < 1.5
+    # The nearest bfloat16 number is within 2**-8 of it.
+    assert result.step == pytest.approx(best, rel=2.0**-8)
+    error = ((wide - result.step * levels) ** 2).sum()
+    assert result.distortion == pytest.approx(error, rel=1e-9)
+    assert error < ((wide - levels) ** 2).sum()
 
 
 def test_important_weights_stay_and_the_others_go():
@@ -264,6 +278,7 @@ def test_the_command_optimises_with_an_importance(checkpoint, capsys):
     expected = optimize(weights, 0.1, step=2.0**-5, importance=importance)
     with open_container(out) as container:
         assert np.array_equal(container.record("w").levels, expected.levels.reshape(-1))
+        assert container.record("w").step == expected.step
         assert container.tensor("bias").tolist() == [1, 1, 1]
     assert main(["decompress", out, "-o", "plain.safetensors"]) == 0
 

@@ -23,7 +23,7 @@ from egress.checkpoint import Array, ContainerError
 _BOS = 1
 _BYTES = 3  # token of byte 0
 _EPSILON = 1e-5
-_VALIDATION_WINDOWS = 50
+_VALIDATION_WINDOWS = 25
 _PIECE = re.compile(rb" ?[^\s]+|\s")  # no token reaches across the space that begins a word
 
 
@@ -50,7 +50,7 @@ class StoriesTask:
     unit = 2.0**-3
 
     def __init__(
-        self, model: Path, tokenizer: Path, test: Path, train: Path, windows: int = 256
+        self, model: Path, tokenizer: Path, test: Path, train: Path, windows: int = 128
     ) -> None:
         self.heads, self.positions, tensors = read_model(model)
         self.state: Mapping[str, Array] = tensors

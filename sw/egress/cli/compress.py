@@ -47,7 +47,7 @@ def add_commands(commands: Commands) -> None:
         default=0.0,
         metavar="LAMBDA",
         help="choose levels that lower error and bits together, at LAMBDA squared steps a bit, "
-        "instead of rounding; 0.05 to 0.2 are of use (default 0: round)",
+        "instead of rounding, and fit the step to them; 0.05 to 0.2 are of use (default 0: round)",
     )
     parser.add_argument(
         "--importance",
