@@ -19,7 +19,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make check   ruff, format and pyright"
 	@echo "make bench   benchmarks, short form"
-	@echo "make fuzz    the compiled codec under sanitizers, RUNS=10000000 inputs (needs clang)"
+	@echo "make fuzz    the compiled codec under sanitizers, 10 million inputs (needs clang)"
 	@echo "make peers   other codecs for the benchmarks and egress rates, under build/peers"
 	@echo "make golden  compare bitstreams/ with what its generator writes"
 	@echo "make clean   remove what the above made"
@@ -52,21 +52,24 @@ peers: $(BUILT)
 golden: $(BUILT)
 	$(BIN)/python -m egress.golden --check
 
-# Inputs that find something new are kept in build/fuzz/corpus; one that fails is written to build/fuzz.
+# Guided by coverage first, for SECONDS, which keeps what finds something new in build/fuzz/corpus;
+# then RUNS inputs made of those, without the cost of watching. One that fails is told or kept there.
 RUNS ?= 10000000
-FUZZED = $(filter-out %module.c,$(filter %.c,$(KERNEL)))
-SANITIZE = -g -O2 -std=gnu11 -Isw/kernel -fsanitize=address,undefined -fno-sanitize-recover=all
+SECONDS ?= 300
+FUZZED = tests/fuzz/kernel_fuzz.c $(filter-out %module.c,$(filter %.c,$(KERNEL)))
+SANITIZE = clang -g -O2 -std=gnu11 -Isw/kernel -fsanitize=address,undefined -fno-sanitize-recover=all
+export ASAN_OPTIONS = quarantine_size_mb=1:clear_shadow_memory_mmap_threshold=100000000
 
-fuzz: build/fuzz/kernel_fuzz
+fuzz: build/fuzz/guided build/fuzz/alone
 	mkdir -p build/fuzz/corpus
-	cd build/fuzz && ASAN_OPTIONS=quarantine_size_mb=1:malloc_context_size=3:clear_shadow_memory_mmap_threshold=100000000:max_malloc_fill_size=0 ./kernel_fuzz \
-		-runs=$(RUNS) -max_len=200 -print_final_stats=1 corpus ../../tests/fuzz/corpus
+	cd build/fuzz && ./guided -max_total_time=$(SECONDS) -max_len=200 -verbosity=0 -print_final_stats=1 \
+		corpus ../../tests/fuzz/corpus
+	build/fuzz/alone -$(RUNS) tests/fuzz/corpus/* $$(ls build/fuzz/corpus/* | head -3000)
 
-build/fuzz/kernel_fuzz: tests/fuzz/kernel_fuzz.c $(KERNEL)
+build/fuzz/guided build/fuzz/alone: tests/fuzz/kernel_fuzz.c $(KERNEL)
 	@command -v clang >/dev/null || { echo "clang is missing: apt-get install clang" >&2; exit 1; }
 	mkdir -p build/fuzz
-	clang $(SANITIZE) -c tests/fuzz/kernel_fuzz.c -o build/fuzz/harness.o
-	clang $(SANITIZE) -fsanitize=fuzzer -fno-sanitize-coverage=trace-cmp $(FUZZED) build/fuzz/harness.o -o $@
+	$(SANITIZE) $(if $(findstring guided,$@),-fsanitize=fuzzer,-DALONE) $(FUZZED) -o $@
 
 clean:
 	rm -rf .venv out egress-demo dist build

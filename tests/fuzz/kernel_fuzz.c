@@ -469,44 +469,62 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 #ifdef ALONE
+enum { SEEDS = 4096, SEED_BYTES = 512 };
+static uint8_t seeds[SEEDS][SEED_BYTES], input[2 * SEED_BYTES];
+static size_t sizes[SEEDS], seed_count;
+
+static size_t chance(uint32_t *state) {
+    size_t size = 8 + draw(state, 400);
+    uint32_t thick = draw(state, 4);
+    for (size_t i = 0; i < size; i++) {
+        input[i] = (uint8_t)draw(state, 256);
+        /* Few ones or many make for longer segments that are good. */
+        if (i >= 8 && thick == 1) input[i] &= (uint8_t)draw(state, 256);
+        if (i >= 8 && thick == 2) input[i] |= (uint8_t)draw(state, 256);
+    }
+    return size;
+}
+
+/* A seed with a few bits changed, another number at its head, or the end of another. */
+static size_t offspring(uint32_t *state) {
+    uint32_t seed = draw(state, (uint32_t)seed_count), kind = draw(state, 4);
+    size_t size = sizes[seed];
+    memcpy(input, seeds[seed], size);
+    if (kind == 0) input[draw(state, 8)] = (uint8_t)draw(state, 256);
+    if (kind == 1) {
+        uint32_t other = draw(state, (uint32_t)seed_count), from = draw(state, (uint32_t)sizes[other]);
+        memcpy(input + size, seeds[other] + from, sizes[other] - from);
+        size += sizes[other] - from;
+    }
+    for (uint32_t i = draw(state, 6); i; i--)
+        input[draw(state, (uint32_t)size)] ^= (uint8_t)(1u << draw(state, 8));
+    return size;
+}
+
 /* fuzz [-N] FILE...: replay the files, then N inputs made of them and of chance. */
 int main(int argc, char **argv) {
-    static uint8_t seeds[256][4096], input[4096];
-    size_t sizes[256], seed_count = 0;
     unsigned long runs = 0;
     uint32_t state = 1;
     for (int i = 1; i < argc; i++) {
         FILE *file;
+        size_t size;
         if (argv[i][0] == '-') {
             runs = strtoul(argv[i] + 1, NULL, 10);
             continue;
         }
         file = fopen(argv[i], "rb");
-        CHECK(file);
-        sizes[seed_count] = fread(seeds[seed_count], 1, sizeof *seeds, file);
+        CHECK(file && seed_count < SEEDS);
+        size = fread(seeds[seed_count], 1, SEED_BYTES, file);
         fclose(file);
-        LLVMFuzzerTestOneInput(seeds[seed_count], sizes[seed_count]);
-        if (seed_count < 255) seed_count++;
+        LLVMFuzzerTestOneInput(seeds[seed_count], size);
+        if (size >= 8) sizes[seed_count++] = size;
     }
     for (unsigned long run = 0; run < runs; run++) {
-        size_t size = 8 + draw(&state, 400);
-        uint32_t thick = draw(&state, 4);
-        for (size_t i = 0; i < size; i++) {
-            input[i] = (uint8_t)draw(&state, 256);
-            /* Few ones, many ones, or few different bytes make for longer segments that are good. */
-            if (i >= 8 && thick == 1) input[i] &= (uint8_t)draw(&state, 256);
-            if (i >= 8 && thick == 2) input[i] |= (uint8_t)draw(&state, 256);
-        }
-        if (seed_count && draw(&state, 2)) {
-            uint32_t seed = draw(&state, (uint32_t)seed_count);
-            size = sizes[seed];
-            memcpy(input, seeds[seed], size);
-            for (uint32_t i = draw(&state, 8); i && size; i--)
-                input[draw(&state, (uint32_t)size)] ^= (uint8_t)(1u << draw(&state, 8));
-        }
+        size_t size = seed_count && draw(&state, 2) ? offspring(&state) : chance(&state);
         LLVMFuzzerTestOneInput(input, size);
+        if (run % 1000000 == 999999) fprintf(stderr, "%lu of %lu\n", run + 1, runs);
     }
-    printf("%zu files and %lu more inputs: nothing found\n", seed_count, runs);
+    printf("%d files and %lu more inputs: nothing found\n", argc - 1 - (runs > 0), runs);
     return 0;
 }
 #endif
