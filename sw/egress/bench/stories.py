@@ -19,6 +19,10 @@ from torch.nn.functional import cross_entropy, rms_norm, scaled_dot_product_atte
 
 from egress.bench.rdo import Quality
 from egress.checkpoint import Array, ContainerError
+from egress.train.loop import torch_threads
+
+FISHER_WINDOWS = 128
+"""Pieces of training text, each as long as the model can read, for the Fisher information."""
 
 _BOS = 1
 _BYTES = 3  # token of byte 0
@@ -37,8 +41,6 @@ class StoriesTask:
     test, train : Path
         Held-out text, and text for the Fisher information and, behind that, validation; see
         `sentence_case`.
-    windows : int
-        Of the training text, for the Fisher information.
 
     Raises
     ------
@@ -49,14 +51,13 @@ class StoriesTask:
     name = "stories260K"
     unit = 2.0**-3
 
-    def __init__(
-        self, model: Path, tokenizer: Path, test: Path, train: Path, windows: int = 128
-    ) -> None:
+    def __init__(self, model: Path, tokenizer: Path, test: Path, train: Path) -> None:
         self.heads, self.positions, tensors = read_model(model)
         self.state: Mapping[str, Array] = tensors
         pieces = read_tokenizer(tokenizer, len(tensors["tok_embeddings"]))
         text = sentence_case(_read(test))
         self._test = self._windows(encode_text(text, pieces)), len(text)
+        windows = FISHER_WINDOWS
         text = sentence_case(_read(train)[: 4 * windows * self.positions])
         tokens = encode_text(text, pieces)
         cut = windows * (self.positions - 1)
@@ -67,11 +68,14 @@ class StoriesTask:
         behind = tokens[cut : cut + _VALIDATION_WINDOWS * (self.positions - 1)]
         size = sum(len(pieces[token]) for token in behind)
         self._validation = self._windows(behind), size
-        self.importance: Mapping[str, Array] = self._fisher(self._windows(tokens[:cut]))
+        with torch_threads(1):
+            self.importance: Mapping[str, Array] = self._fisher(self._windows(tokens[:cut]))
 
     def quality(self, state: Mapping[str, Array]) -> Quality:
         """Measure the model with other weights."""
-        return Quality(self._loss(state, *self._validation), self._loss(state, *self._test), None)
+        with torch_threads(1):
+            validation = self._loss(state, *self._validation)
+            return Quality(validation, self._loss(state, *self._test), None)
 
     def _windows(self, tokens: list[int]) -> Tensor:
         """Tokens in rows, each after the token that begins a text; what is left over is padded."""
@@ -101,7 +105,10 @@ class StoriesTask:
         that the square of their sum, which is what one pass gives, has the expectation of the sum
         of their squares.
         """
-        tensors = {k: torch.from_numpy(v).requires_grad_(v.ndim > 1) for k, v in self.state.items()}
+        tensors = {
+            k: torch.from_numpy(v).requires_grad_(not k.endswith("norm"))
+            for k, v in self.state.items()
+        }
         matrices = {k: v for k, v in tensors.items() if v.requires_grad}
         sums = {k: torch.zeros_like(v) for k, v in matrices.items()}
         generator = torch.Generator().manual_seed(0)
