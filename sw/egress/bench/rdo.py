@@ -23,7 +23,7 @@ worthless that are not once many of them are zero.
 FISHER_POWER = 0.5
 """Steps fall with a tensor's mean Fisher information to this power: errors then cost alike."""
 
-RATES = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.75)
+RATES = (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.75, 0.6, 0.5, 0.4)
 """Bits a weight at which curves are compared."""
 
 
@@ -246,9 +246,10 @@ def _same_loss_bits(
     rounded = [p for p in points if p.method == METHODS[0]]
     mine = [p for p in points if (p.method, p.lmbda) == (method, lmbda)]
     for reference, curve in zip(_seeds(rounded), _seeds(mine), strict=True):
-        goal = np.interp(
-            rate, [p.bits_per_weight for p in reference], [p.test_loss for p in reference]
-        )
+        losses = [p.test_loss for p in reference]
+        if np.any(np.diff(losses) > 0):
+            return None
+        goal = np.interp(rate, [p.bits_per_weight for p in reference], losses)
         # The first crossing from above: a curve need not fall all the way.
         bits = np.array([p.bits_per_weight for p in curve])[::-1]
         loss = np.array([p.test_loss for p in curve])[::-1]
