@@ -19,11 +19,11 @@ from egress.checkpoint import (
     safetensors_dtype,
     write_checkpoint,
 )
-from egress.choose import Family
 from egress.container import FORMAT_VERSION, STAMP_KEY, open_container
 from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, auto_step, check_finite, dequantize, quantize, round_step
 from egress.rdo import check_lmbda, optimize
+from egress.search import Family
 from egress.setting import max_level
 from egress.stream import encode
 

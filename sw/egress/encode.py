@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from egress.choose import Choice, Family, choose, choose_among
+from egress.choose import Choice, choose, choose_among
 from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, step_to_bits
 from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header
+from egress.search import Family
 from egress.setting import Setting, max_level
 from egress.statistics import Statistics, gather
 from egress.write import write_segments

@@ -20,13 +20,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from egress.choose import Choice, Family
+from egress.choose import Choice
 from egress.descent import FORBIDDEN, Costs, Floats, costs_of, lower_alone, lower_runs
 from egress.encode import deal, lay_out, undeal
 from egress.pack import Ints, Levels
 from egress.parallel import share
 from egress.quantize import DEFAULT_STEP, quantize, round_step, step_to_bits
 from egress.record import Header, check_step
+from egress.search import Family
 from egress.setting import Mode, max_level
 
 ROUNDS = 3

@@ -153,7 +153,7 @@ class Header:
         return struct.pack(f">{len(words)}I", *words)
 
     @classmethod
-    def unpack(cls, data: bytes | memoryview, bit_offset: int = 0) -> "Header":
+    def unpack(cls, data: bytes | bytearray | memoryview, bit_offset: int = 0) -> "Header":
         """Read the header at the start of ``data``, which lies ``bit_offset`` bits into a stream.
 
         Raises

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
-from egress.choose import FORBIDDEN, choose, choose_among, segment_costs
+from egress.choose import choose, choose_among
 from egress.code import ExpGolomb
+from egress.costs import FORBIDDEN, segment_costs
 from egress.reference import encode_segment
 from egress.setting import level_to_symbol
 from egress.statistics import gather

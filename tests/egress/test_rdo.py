@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import egress
-from egress.choose import segment_costs
 from egress.cli import main
 from egress.compress import CompressOptions, compress, compress_tensors
 from egress.container import open_container
+from egress.costs import segment_costs
 from egress.descent import FORBIDDEN, costs_of, lower_alone, lower_runs
 from egress.pack import symbols_of
 from egress.quantize import quantize

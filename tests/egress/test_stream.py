@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import egress
 from egress import BitstreamError, Mode, Reason, Setting
-from egress.choose import segment_costs
+from egress.costs import segment_costs
 from egress.record import Header, crc16, find_segments, pack_segment
 from egress.reference import decode_segment, encode_segment
 from egress.setting import MAX_RUN

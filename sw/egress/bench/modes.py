@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from egress.choose import FORBIDDEN, segment_costs
+from egress.costs import FORBIDDEN, segment_costs
 from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, step_to_bits
 from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress.bench.modes import MODES, record_in
-from egress.choose import Family
 from egress.decode import decode
 from egress.encode import encode
 from egress.peers.worker import clocked
 from egress.record import Header, find_segments
+from egress.search import Family
 
 
 class _Copy:

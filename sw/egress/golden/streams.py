@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from egress.encode import encode
 from egress.golden.build import JOINT_2, JOINT_4, ZERO_RUN, build_record, draw_levels
 from egress.setting import Mode, Setting
-from egress.encode import encode
 
 
 @dataclass(frozen=True, slots=True)
