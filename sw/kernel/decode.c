@@ -28,6 +28,10 @@ static void put(Lane *lane, int level_bits, int32_t level) {
     }
 }
 
+static int is_runs(const Setting *setting) {
+    return setting->mode == ZERO_RUN || setting->mode == JOINT;
+}
+
 /* One run and what follows it, by FORMAT.md, 5.3 and 5.4; 0 if it is not allowed. */
 static int event(const Setting *setting, const Job *job, Lane *lane) {
     int length, big = 1, bytes = setting->level_bits / 8;
@@ -38,7 +42,8 @@ static int event(const Setting *setting, const Job *job, Lane *lane) {
     run = setting->mode == JOINT ? unslot(setting, symbol, &big) : symbol;
     if (run > left || run > RUN_LIMIT) return 0;
     window <<= length;
-    lane->out += run * (unsigned)bytes; /* zeros already */
+    memset(lane->out, 0, run * (unsigned)bytes);
+    lane->out += run * (unsigned)bytes;
     if (run == RUN_LIMIT || run == left) {
         if (window >> 63 || (setting->mode == JOINT && big)) return 0;
         lane->at += (uint64_t)length + 1;
@@ -116,14 +121,10 @@ int lane_next(Queue *queue, Lane *lane) {
                           : (uint8_t *)job->out + (first - job->origin) * element_bytes(job);
         lane->out = lane->begin;
         lane->out_end = lane->begin + (size_t)weights * (size_t)(job->level_bits / 8);
-        if (queue->setting->mode == ZERO_RUN || queue->setting->mode == JOINT)
+        if (queue->zeroed)
             memset(lane->begin, 0, (size_t)(lane->out_end - lane->begin));
         return 1;
     }
-}
-
-static int is_runs(const Setting *setting) {
-    return setting->mode == ZERO_RUN || setting->mode == JOINT;
 }
 
 /* Look-ups for one lane alone, while there is room. */
@@ -135,6 +136,7 @@ static void look_on(const Job *job, const Setting *setting, Lane *lane) {
             uint32_t look = (uint32_t)(w >> (64 - LOOK_BITS)), step = setting->steps[look];
             ptrdiff_t skip = (ptrdiff_t)(step >> 8) * level_bytes;
             if (!step || lane->out_end - lane->out < skip + 8) return;
+            memset(lane->out, 0, (size_t)skip);
             lane->out += skip;
             memcpy(lane->out, &setting->levels[look], 8);
             lane->out += (step >> 4 & 15) * (uint32_t)level_bytes;
@@ -165,11 +167,10 @@ static void bytes_on(const Job *job, Lane *lane) {
 void lane_finish(Queue *queue, Lane *lane) {
     const Setting *setting = queue->setting;
     const Job *job = queue->job;
-    int runs = is_runs(setting), look = runs || queue->rate < PAIRS_RATE, bad = 0;
+    int runs = is_runs(setting), look = runs || queue->rate < FEW_RATE, bad = 0;
     if (lane->suspect) { /* from the start, to be certain */
         lane->at = lane->start;
         lane->out = lane->begin;
-        if (runs) memset(lane->begin, 0, (size_t)(lane->out_end - lane->begin));
         look = 0;
     }
     if (setting->mode == RAW && setting->width == 8 && setting->level_bits == 8)
@@ -200,22 +201,26 @@ int lane_event(Queue *queue, Lane *lane) {
 #define TARGET
 #define LINKAGE static
 #define LEVEL int8_t
-#define PAIR uint32_t
-#define OF of_8
+#define FEW uint32_t
+#define FEW_TABLE few_8
+#define FEW_TABLE_BITS FEW_BITS_8
 #define NAME(x) x##_8
 #include "rounds.h"
 #undef LEVEL
-#undef PAIR
-#undef OF
+#undef FEW
+#undef FEW_TABLE
+#undef FEW_TABLE_BITS
 #undef NAME
 #define LEVEL int16_t
-#define PAIR uint64_t
-#define OF of_16
+#define FEW uint64_t
+#define FEW_TABLE few_16
+#define FEW_TABLE_BITS FEW_BITS_16
 #define NAME(x) x##_16
 #include "rounds.h"
 #undef LEVEL
-#undef PAIR
-#undef OF
+#undef FEW
+#undef FEW_TABLE
+#undef FEW_TABLE_BITS
 #undef NAME
 
 /* Bits a weight of the segments of a setting, times eight. */
@@ -325,6 +330,7 @@ int64_t decode_job(const Job *job) {
     for (queue.index = 0; queue.index < (uint32_t)job->settings_count; queue.index++) {
         queue.rate = rate_of(job, queue.index);
         queue.setting = job->settings[queue.index];
+        queue.zeroed = is_runs(queue.setting) && queue.rate < SHORT_RATE;
         queue.next = job->first;
         decode_queue(&queue, lanes);
     }

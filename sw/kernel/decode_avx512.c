@@ -111,12 +111,11 @@ TARGET INLINE void go_back(State *state, __m512i at, __m512i largest) {
     state->largest = largest;
 }
 
-/* Eight codewords, two for each window. 0 if one of them is not allowed. */
-TARGET INLINE int careful(State *state, const Tables *tables, __m512i *packed, int half) {
-    for (int i = 0; i < 4; i++) {
-        fetch(state);
-        packed[i / 2] = step(state, tables, packed[i / 2], half);
-        packed[i / 2] = step(state, tables, packed[i / 2], half);
+/* Eight codewords, `each` of them of one window. 0 if one of them is not allowed. */
+TARGET INLINE int careful(State *state, const Tables *tables, __m512i *packed, int half, int each) {
+    for (int i = 0; i < 8; i++) {
+        if (i % each == 0) fetch(state);
+        packed[i / 4] = step(state, tables, packed[i / 4], half);
         if (overran(state)) return 0;
     }
     return 1;
@@ -164,6 +163,7 @@ TARGET INLINE void put(const __m512i *packed, uint8_t *const *out, size_t offset
 TARGET INLINE int rounds_of(const Setting *setting, Lane *lanes, int64_t rounds, int high_rate,
                             int half) {
     Tables tables = tables_of(&setting->first);
+    int each = setting->first.longest <= 28 ? 2 : 1;
     __m512i bound0, bound1;
     State state0 = begin(lanes, &bound0), state1 = begin(lanes + PARTS, &bound1);
     uint8_t *out[MANY];
@@ -197,8 +197,8 @@ TARGET INLINE int rounds_of(const Setting *setting, Lane *lanes, int64_t rounds,
         if (UNLIKELY(!whole)) {
             go_back(&state0, at0, largest0);
             go_back(&state1, at1, largest1);
-            whole = careful(&state0, &tables, packed0, half) &&
-                    careful(&state1, &tables, packed1, half);
+            whole = careful(&state0, &tables, packed0, half, each) &&
+                    careful(&state1, &tables, packed1, half, each);
             if (!whole) {
                 go_back(&state0, at0, largest0);
                 go_back(&state1, at1, largest1);

@@ -103,6 +103,10 @@ int64_t walk(const uint8_t *record, size_t size, uint64_t at, uint64_t segments,
 /* ---- tables.c ---- */
 
 enum { LOOK_BITS = 12, LOOK_SIZE = 1 << LOOK_BITS };
+/* Bits of a look-up that finds few levels: a larger table where its entries are small. */
+enum { FEW_BITS_8 = 13, FEW_BITS_16 = 12 };
+/* Longest runs that look-ups find: of runs that are short for the most part, and of others. */
+enum { SHORT_SKIP = 16, LONG_SKIP = 255 };
 
 /* One code, by the place of the first one in a window of 64 bits (63 less its leading zeros) and the
    bit after it, which a half class's length depends on: index = 2 * place + bit. */
@@ -129,13 +133,16 @@ typedef struct {
        from there. 0: what comes first is longer than the look-up, or not allowed. */
     uint64_t levels[LOOK_SIZE];
     uint16_t steps[LOOK_SIZE];
-    /* The same for no more than two levels, which is a smaller table: at many bits a weight a
-       look-up holds no more. The levels, first one lowest, and above them [5:0] bits taken, [7:6]
-       levels. */
     union {
-        uint32_t of_8[LOOK_SIZE];
-        uint64_t of_16[LOOK_SIZE];
-    } pairs;
+        /* Plain, raw: the same for no more than three levels, in one table: at many bits a weight
+           a look-up holds no more. The levels, first one lowest, and above them [5:0] bits taken,
+           [7:6] levels. */
+        uint32_t few_8[1 << FEW_BITS_8];
+        uint64_t few_16[1 << FEW_BITS_16];
+        /* Run modes: `steps` in another form, for skips up to SHORT_SKIP and up to LONG_SKIP: [5:0]
+           bits taken, [15:8] zeros before the store, [31:16] levels, those zeros included. */
+        uint32_t runs[2][LOOK_SIZE];
+    };
 } Setting;
 
 void setting_build(Setting *setting, uint32_t word, int level_bits);
@@ -223,16 +230,17 @@ typedef struct {
     uint64_t next;    /* segment to look at next */
     uint64_t bad;     /* lowest number that must be refused, or UINT64_MAX */
     int rate;         /* bits a weight, times eight */
+    int zeroed;       /* whether a segment's levels are made zeros beforehand */
     Lane *pending;    /* segments that were begun, to be taken before others */
     int pending_count;
     /* Puts a decoded segment's levels from the lane's scratch to their places from `first` on. */
     void (*hand_on)(const Job *job, const Lane *lane, size_t first);
 } Queue;
 
-/* From so many bits a weight on, times eight: a look-up seldom holds more than two codewords; it
-   often holds none; sixteen segments at once beat look-ups, and then, do not find eight codewords
-   in a window. Measured. */
-enum { PAIRS_RATE = 33, COUNT_RATE = 72, AVX512_RATE = 20, AVX512_HIGH_RATE = 37 };
+/* From so many bits a weight on, times eight: runs are short for the most part; a look-up seldom
+   holds more than three codewords; it often holds none; sixteen segments at once beat look-ups, and
+   then, do not find eight codewords in a window. Measured. */
+enum { SHORT_RATE = 10, FEW_RATE = 33, COUNT_RATE = 72, AVX512_RATE = 20, AVX512_HIGH_RATE = 37 };
 
 /* Next segment of the queue into the lane; 0 if there is none. */
 int lane_next(Queue *queue, Lane *lane);
@@ -254,7 +262,7 @@ void hand_on_x86_16(const Job *job, const Lane *lane, size_t first);
 /* ---- decode_avx512.c ---- */
 /* Whether avx512_rounds can decode a setting. */
 INLINE int avx512_decodes(const Setting *setting) {
-    return setting->mode == PLAIN && setting->level_bits == 8 && setting->first.longest <= 28;
+    return setting->mode == PLAIN && setting->level_bits == 8 && setting->first.longest <= 31;
 }
 /* Take AVX512_LANES lanes on by up to `rounds` times 8 levels; 0 if a codeword that is not allowed stopped
    it. It may read up to 40 bytes from each lane's `safe`. */

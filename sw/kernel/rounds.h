@@ -1,23 +1,30 @@
-/* The inner loops, for levels of one width: LEVEL is int8_t or int16_t, PAIR is uint32_t or
+/* The inner loops, for levels of one width: LEVEL is int8_t or int16_t, FEW is uint32_t or
    uint64_t, NAME(x) names a function, TARGET is empty or an attribute.
 
    Four lanes are worked at in turn, step by step: what a step waits for is then on its way for
    three others. A bound is found first for how many rounds no lane can leave its room, so that the
    rounds need no checks. What they find wrong, or cannot do, is left to lane_finish. */
 
-enum { NAME(PER_STORE) = 8 / sizeof(LEVEL) };
-typedef PAIR NAME(pair);
+enum {
+    NAME(PER_STORE) = 8 / sizeof(LEVEL),
+    /* Levels that a round of runs() reaches at most. */
+    NAME(SHORT_RUNS) = 4 * (SHORT_SKIP + NAME(PER_STORE)),
+    NAME(LONG_RUNS) = 4 * (LONG_SKIP + NAME(PER_STORE))
+};
+typedef FEW NAME(few_entry);
 
-TARGET INLINE void NAME(put_pair)(LEVEL *out, NAME(pair) pair) {
+/* Store the levels of an entry and, behind them, what they are followed by. */
+TARGET INLINE void NAME(put_few)(LEVEL *out, NAME(few_entry) few) {
     if (LITTLE_ENDIAN_HOST) {
-        memcpy(out, &pair, 2 * sizeof(LEVEL));
+        memcpy(out, &few, 4 * sizeof(LEVEL));
     } else {
-        out[0] = (LEVEL)pair;
-        out[1] = (LEVEL)(pair >> 8 * sizeof(LEVEL));
+        for (size_t i = 0; i < 3; i++) out[i] = (LEVEL)(few >> 8 * sizeof(LEVEL) * i);
     }
 }
 
 #ifndef LANES
+/* Bits that four look-ups and a codeword take at most. */
+enum { ROUND_BITS = 84 };
 #define LANES(x) x(0) x(1) x(2) x(3)
 #define OPEN(l)                      \
     uint64_t at##l = lanes[l].at, w##l; \
@@ -26,6 +33,9 @@ TARGET INLINE void NAME(put_pair)(LEVEL *out, NAME(pair) pair) {
     lanes[l].at = at##l; \
     lanes[l].out = (uint8_t *)out##l;
 #define FETCH(l) w##l = load_be64(record + (at##l >> 3)) << (at##l & 7); /* 57 bits or more */
+/* The lowest one of w marks how far it has been shifted: 57 bits are not in need of the last one. */
+#define MARK(l) FETCH(l) w##l |= 1;
+#define TAKEN(l) at##l += (uint64_t)lowest_one(w##l);
 /* A codeword that no look-up holds stops those that follow. */
 #define LONG(l)                                                           \
     if (UNLIKELY(!step##l)) {                                             \
@@ -39,15 +49,20 @@ TARGET INLINE void NAME(put_pair)(LEVEL *out, NAME(pair) pair) {
     }
 #endif
 
-/* Rounds for which every lane has room, if each takes so many bits and levels at most. */
+/* Rounds for which a lane has room, if each takes so many bits and levels at most. */
+TARGET INLINE int64_t NAME(room)(const Lane *lane, int64_t bits, int64_t levels) {
+    int64_t a = (int64_t)(lane->safe - lane->at) / bits + 1;
+    int64_t b = (lane->out_end - lane->out) / ((int64_t)sizeof(LEVEL) * levels);
+    if (lane->at > lane->safe || lane->suspect) return 0;
+    return a < b ? a : b;
+}
+
+/* The same for every lane. */
 TARGET INLINE int64_t NAME(rounds)(const Lane *lanes, int64_t bits, int64_t levels) {
     int64_t rounds = INT64_MAX;
     for (int l = 0; l < 4; l++) {
-        int64_t a = (int64_t)(lanes[l].safe - lanes[l].at) / bits + 1;
-        int64_t b = (lanes[l].out_end - lanes[l].out) / ((int64_t)sizeof(LEVEL) * levels);
-        if (lanes[l].at > lanes[l].safe || lanes[l].suspect) return 0;
-        if (a < rounds) rounds = a;
-        if (b < rounds) rounds = b;
+        int64_t room = NAME(room)(&lanes[l], bits, levels);
+        if (room < rounds) rounds = room;
     }
     return rounds;
 }
@@ -75,20 +90,18 @@ TARGET INLINE void NAME(look)(const Setting *setting, const uint8_t *record, Lan
     LANES(CLOSE)
 }
 
-/* The same with two levels a look-up. The lowest one of w marks how far it has been shifted: 57
-   bits are not in need of the last one. */
-TARGET INLINE void NAME(pairs)(const Setting *setting, const uint8_t *record, Lane *lanes,
-                               int64_t rounds) {
+/* The same with up to three levels a look-up. What is stored behind them is not a level: the room
+   of a round has a place for it. */
+TARGET INLINE void NAME(few)(const Setting *setting, const uint8_t *record, Lane *lanes,
+                             int64_t rounds) {
     LANES(OPEN)
-    NAME(pair) pair0, pair1, pair2, pair3;
-#define MARK(l) FETCH(l) w##l |= 1;
-#define STEP(l)                                                 \
-    pair##l = setting->pairs.OF[w##l >> (64 - LOOK_BITS)]; \
-    NAME(put_pair)(out##l, pair##l);                            \
-    pair##l >>= 16 * sizeof(LEVEL);                             \
-    w##l <<= pair##l & 63;                                      \
-    out##l += pair##l >> 6;
-#define TAKEN(l) at##l += (uint64_t)lowest_one(w##l);
+    NAME(few_entry) step0, step1, step2, step3;
+#define STEP(l)                                                  \
+    step##l = setting->FEW_TABLE[w##l >> (64 - FEW_TABLE_BITS)]; \
+    NAME(put_few)(out##l, step##l);                              \
+    step##l >>= 24 * sizeof(LEVEL);                              \
+    w##l <<= step##l & 63;                                       \
+    out##l += step##l >> 6;
     for (; rounds > 0; rounds--) {
         LANES(MARK)
         LANES(STEP)
@@ -96,19 +109,9 @@ TARGET INLINE void NAME(pairs)(const Setting *setting, const uint8_t *record, La
         LANES(STEP)
         LANES(STEP)
         LANES(TAKEN)
-#define step0 pair0
-#define step1 pair1
-#define step2 pair2
-#define step3 pair3
         LANES(LONG)
-#undef step0
-#undef step1
-#undef step2
-#undef step3
     }
 #undef STEP
-#undef MARK
-#undef TAKEN
     LANES(CLOSE)
 }
 
@@ -168,62 +171,42 @@ TARGET INLINE void NAME(raw)(const Setting *setting, const uint8_t *record, Lane
         for (int l = 0; l < 4; l++) lanes[l].suspect = 1;
 }
 
-/* Run modes: look-ups of events, until a lane has no room for more. The segments' levels are zeros
-   beforehand. */
-TARGET INLINE void NAME(runs)(Queue *queue, Lane *lanes) {
+/* Run modes: four look-ups of events a round. What no look-up serves, lane_event does; it may go
+   far, and there are fewer rounds then. Runs are written where they are short (a store or two of
+   constant length for each look-up); else the segments' levels are zeros beforehand. */
+TARGET INLINE void NAME(runs)(Queue *queue, Lane *lanes, int64_t rounds, int zeroed) {
     const Setting *setting = queue->setting;
     const uint8_t *record = queue->job->record;
+    const int64_t levels = zeroed ? NAME(LONG_RUNS) : NAME(SHORT_RUNS);
     LANES(OPEN)
     uint32_t step0, step1, step2, step3;
-#define LIMIT(l)                                                              \
-    const LEVEL *limit##l = (LEVEL *)lanes[l].out_end - NAME(PER_STORE);      \
-    const uint64_t safe##l = lanes[l].safe;
-    LANES(LIMIT)
-#define IS_SAFE(l) past |= (int64_t)(safe##l - at##l);
-#define LOOK(l)                                         \
-    step##l = setting->steps[w##l >> (64 - LOOK_BITS)]; \
-    over |= OVER(l);
-    /* Negative if there is no step, or no room for a whole store. */
-#define OVER(l) (((limit##l - out##l) - (ptrdiff_t)(step##l >> 8)) | ((ptrdiff_t)step##l - 1))
-    /* What no look-up serves, lane_event does. */
-#define MEND(l)                                             \
-    while (OVER(l) < 0) {                                   \
-        lanes[l].at = at##l;                                \
-        lanes[l].out = (uint8_t *)out##l;                   \
-        if (!lane_event(queue, &lanes[l])) goto close;      \
-        at##l = lanes[l].at;                                \
-        out##l = (LEVEL *)lanes[l].out;                     \
-        if (at##l > safe##l) goto close;                    \
-        FETCH(l)                                            \
-        step##l = setting->steps[w##l >> (64 - LOOK_BITS)]; \
+#define STEP(l)                                                                                  \
+    step##l = setting->runs[zeroed][w##l >> (64 - LOOK_BITS)];                                   \
+    if (!zeroed) memset(out##l, 0, SHORT_SKIP * sizeof(LEVEL));                                  \
+    memcpy(out##l + (step##l >> 8 & 255), &setting->levels[w##l >> (64 - LOOK_BITS)], 8);        \
+    w##l <<= step##l & 63;                                                                       \
+    out##l += step##l >> 16;
+#define MEND(l)                                                                                  \
+    if (UNLIKELY(!step##l)) {                                                                    \
+        int64_t left = 0;                                                                        \
+        lanes[l].at = at##l;                                                                     \
+        lanes[l].out = (uint8_t *)out##l;                                                        \
+        if (lane_event(queue, &lanes[l])) left = NAME(room)(&lanes[l], ROUND_BITS, levels);      \
+        if (left < rounds) rounds = left;                                                        \
+        at##l = lanes[l].at;                                                                     \
+        out##l = (LEVEL *)lanes[l].out;                                                          \
     }
-#define STEP(l)                                                    \
-    out##l += step##l >> 8;                                        \
-    memcpy(out##l, &setting->levels[w##l >> (64 - LOOK_BITS)], 8); \
-    w##l <<= step##l & 15;                                         \
-    at##l += step##l & 15;                                         \
-    out##l += step##l >> 4 & 15;
-    for (;;) {
-        int64_t past = 0;
-        LANES(IS_SAFE)
-        if (past < 0) break;
-        LANES(FETCH)
-        for (int i = 0; i < 4; i++) {
-            ptrdiff_t over = 0;
-            LANES(LOOK)
-            if (UNLIKELY(over < 0)) {
-                LANES(MEND)
-            }
-            LANES(STEP)
-        }
+    while (rounds-- > 0) {
+        LANES(MARK)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(STEP)
+        LANES(TAKEN)
+        LANES(MEND)
     }
-close:
-#undef LIMIT
-#undef IS_SAFE
-#undef LOOK
-#undef OVER
-#undef MEND
 #undef STEP
+#undef MEND
     LANES(CLOSE)
 }
 
@@ -233,21 +216,21 @@ TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
     const uint8_t *record = queue->job->record;
     int active = 0, kind;
     /* What a round takes of each lane, and what a lane must have for one to be worth while. */
-    int64_t bits = 80, levels = 4 * NAME(PER_STORE) + 1, rounds;
-    enum { LOOK, PAIRS, RUNS, NONE, FIELDS, COUNT1, COUNT2 };
+    int64_t bits = ROUND_BITS, levels = 4 * NAME(PER_STORE) + 1, rounds;
+    enum { LOOK, FEW_LOOK, RUNS, NONE, FIELDS, COUNT1, COUNT2 };
     if (setting->mode == ZERO_RUN || setting->mode == JOINT) {
         kind = RUNS;
-        levels = NAME(PER_STORE);
+        levels = queue->zeroed ? NAME(LONG_RUNS) : NAME(SHORT_RUNS);
     } else if (setting->mode == RAW && setting->width > 3) {
         /* Bytes are lane_finish's; fields of 15 or 16 bits are not worth a loop. */
         kind = setting->width == 8 || setting->width > 14 ? NONE : FIELDS;
         bits = 56;
         levels = 4;
-    } else if (setting->mode == RAW || queue->rate < PAIRS_RATE) {
+    } else if (setting->mode == RAW || queue->rate < FEW_RATE) {
         kind = LOOK;
     } else if (queue->rate < COUNT_RATE) {
-        kind = PAIRS;
-        levels = 9;
+        kind = FEW_LOOK;
+        levels = 4 * 3 + 1;
     } else {
         kind = setting->first.longest <= 28 ? COUNT2 : COUNT1;
         levels = kind == COUNT2 ? 2 : 1;
@@ -258,9 +241,10 @@ TARGET LINKAGE void NAME(decode)(Queue *queue, Lane *lanes) {
         rounds = kind == NONE ? 0 : NAME(rounds)(lanes, bits, levels);
         if (rounds > 0) {
             if (kind == LOOK) NAME(look)(setting, record, lanes, rounds);
-            if (kind == RUNS) NAME(runs)(queue, lanes);
+            if (kind == RUNS && queue->zeroed) NAME(runs)(queue, lanes, rounds, 1);
+            if (kind == RUNS && !queue->zeroed) NAME(runs)(queue, lanes, rounds, 0);
             if (kind == FIELDS) NAME(raw)(setting, record, lanes, rounds);
-            if (kind == PAIRS) NAME(pairs)(setting, record, lanes, rounds);
+            if (kind == FEW_LOOK) NAME(few)(setting, record, lanes, rounds);
             if (kind == COUNT2) NAME(count)(setting, record, lanes, rounds, 2, 1);
             if (kind == COUNT1) NAME(count)(setting, record, lanes, rounds, 1, 1);
             continue;

@@ -42,24 +42,29 @@ typedef struct {
     int16_t level;
 } Event;
 
+/* The codeword of a window in which all but the first `bits` bits are zeros. */
+static Event codeword_at(const Setting *setting, uint64_t window, int bits) {
+    Event none = {0, 0, 0, 0}, event = {0, 1, 0, 0};
+    int length = setting->width;
+    uint32_t symbol = setting->mode == RAW ? (uint32_t)(window >> (64 - length))
+                                           : symbol_at(&setting->first, window, &length);
+    if (symbol > setting->max_symbol || length > bits) return none;
+    event.bits = (uint8_t)length;
+    event.level = (int16_t)level_of_symbol(symbol);
+    return event;
+}
+
 /* The codeword, or run and what follows it, of a window in which all but the first LOOK_BITS bits
    are zeros. What it finds may end in those: the caller compares its length. */
 static Event event_at(const Setting *setting, uint64_t window) {
     Event none = {0, 0, 0, 0}, event = {0, 1, 0, 0};
     int length, big = 1;
     uint32_t symbol, run;
-    if (setting->mode == RAW) {
-        length = setting->width;
-        symbol = (uint32_t)(window >> (64 - length));
-    } else {
-        symbol = symbol_at(&setting->first, window, &length);
-    }
+    if (setting->mode == PLAIN || setting->mode == RAW)
+        return codeword_at(setting, window, LOOK_BITS);
+    symbol = symbol_at(&setting->first, window, &length);
     if (symbol > setting->max_symbol || length > LOOK_BITS) return none;
     event.bits = (uint8_t)length;
-    if (setting->mode == PLAIN || setting->mode == RAW) {
-        event.level = (int16_t)level_of_symbol(symbol);
-        return event;
-    }
     window <<= length;
     run = setting->mode == JOINT ? unslot(setting, symbol, &big) : symbol;
     event.run = (uint16_t)run;
@@ -95,7 +100,7 @@ static void look_build(Setting *setting) {
             Event event = events[look << used & (LOOK_SIZE - 1)];
             if (!event.bits || used + event.bits > LOOK_BITS) break;
             if (!used) {
-                if (event.run > 255) break;
+                if (event.run > LONG_SKIP) break;
                 skip = event.run;
             } else if (count + event.run + event.has_level > most) {
                 break;
@@ -116,21 +121,32 @@ static void look_build(Setting *setting) {
     }
 }
 
-static void pairs_build(Setting *setting) {
-    for (uint32_t look = 0; look < LOOK_SIZE; look++) {
-        Event one = event_at(setting, (uint64_t)look << (64 - LOOK_BITS)), two = {0, 0, 0, 0};
-        uint64_t pair = (uint16_t)one.level, bits = one.bits;
-        if (one.bits) {
-            two = event_at(setting, (uint64_t)(look << bits & (LOOK_SIZE - 1)) << (64 - LOOK_BITS));
-            if (bits + two.bits > LOOK_BITS) two.bits = 0;
+static void few_build(Setting *setting) {
+    int wide = setting->level_bits == 16, bits = wide ? FEW_BITS_16 : FEW_BITS_8;
+    uint32_t width = (uint32_t)setting->level_bits;
+    for (uint32_t look = 0; look < 1u << bits; look++) {
+        uint64_t window = (uint64_t)look << (64 - bits), few = 0;
+        uint32_t used = 0, count = 0;
+        while (count < 3) {
+            Event event = codeword_at(setting, window << used, bits - (int)used);
+            if (!event.bits) break;
+            few |= ((uint64_t)event.level & ((1u << width) - 1)) << width * count++;
+            used += event.bits;
         }
-        bits += two.bits;
-        bits |= one.bits ? two.bits ? 2 << 6 : 1 << 6 : 0;
-        if (setting->level_bits == 8)
-            setting->pairs.of_8[look] =
-                (uint32_t)((pair & 0xFF) | ((uint32_t)two.level & 0xFF) << 8 | bits << 16);
+        few |= (uint64_t)(used | count << 6) << 3 * width;
+        if (wide)
+            setting->few_16[look] = few;
         else
-            setting->pairs.of_16[look] = pair | (uint64_t)(uint16_t)two.level << 16 | bits << 32;
+            setting->few_8[look] = (uint32_t)few;
+    }
+}
+
+static void runs_build(Setting *setting) {
+    for (uint32_t look = 0; look < LOOK_SIZE; look++) {
+        uint32_t step = setting->steps[look], skip = step >> 8, count = step >> 4 & 15;
+        uint32_t run = (step & 15) | skip << 8 | (skip + count) << 16;
+        setting->runs[0][look] = skip <= SHORT_SKIP ? run : 0;
+        setting->runs[1][look] = run;
     }
 }
 
@@ -156,5 +172,8 @@ void setting_build(Setting *setting, uint32_t word, int level_bits) {
     code_build(&setting->magnitude, second, setting->max_magnitude, 0);
     for (uint32_t s = 0; s < 256; s++) setting->level_of[s] = (int16_t)level_of_symbol(s);
     look_build(setting);
-    if (!runs) pairs_build(setting);
+    if (runs)
+        runs_build(setting);
+    else
+        few_build(setting);
 }
