@@ -268,7 +268,7 @@ static int is_sound(const Job *job) {
 #if EGRESS_X86
 /* Many segments at once while there are so many; what is left of them is pending then. */
 static void decode_avx512(Queue *queue, Lane *lanes) {
-    int active = 0;
+    int active = 0, high_rate = queue->rate >= AVX512_HIGH_RATE;
     while (active < AVX512_LANES && lane_next(queue, &lanes[active])) active++;
     while (active == AVX512_LANES) {
         int64_t rounds = INT64_MAX;
@@ -278,7 +278,7 @@ static void decode_avx512(Queue *queue, Lane *lanes) {
             if (lanes[l].at > lanes[l].safe || lanes[l].suspect) left = 0;
             if (left < rounds) rounds = left;
         }
-        stopped = !avx512_rounds(queue->setting, lanes, rounds, queue->rate);
+        stopped = !avx512_rounds(queue->setting, lanes, rounds, &high_rate);
         for (int l = 0; l < active; l++) {
             /* Which lane it was that stopped them all is not known: none goes on. */
             if (!stopped && lanes[l].at <= lanes[l].safe && !lanes[l].suspect &&

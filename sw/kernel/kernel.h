@@ -240,7 +240,7 @@ typedef struct {
 /* From so many bits a weight on, times eight: runs are short for the most part; a look-up seldom
    holds more than three codewords; it often holds none; sixteen segments at once beat look-ups, and
    then, do not find eight codewords in a window. Measured. */
-enum { SHORT_RATE = 10, FEW_RATE = 33, COUNT_RATE = 72, AVX512_RATE = 20, AVX512_HIGH_RATE = 37 };
+enum { SHORT_RATE = 10, FEW_RATE = 33, COUNT_RATE = 72, AVX512_RATE = 20, AVX512_HIGH_RATE = 44 };
 
 /* Next segment of the queue into the lane; 0 if there is none. */
 int lane_next(Queue *queue, Lane *lane);
@@ -265,8 +265,9 @@ INLINE int avx512_decodes(const Setting *setting) {
     return setting->mode == PLAIN && setting->level_bits == 8 && setting->first.longest <= 31;
 }
 /* Take AVX512_LANES lanes on by up to `rounds` times 8 levels; 0 if a codeword that is not allowed stopped
-   it. It may read up to 40 bytes from each lane's `safe`. */
-int avx512_rounds(const Setting *setting, Lane *lanes, int64_t rounds, int rate);
+   it. It may read up to 40 bytes from each lane's `safe`. At a high rate a window is read for four
+   codewords, else for eight; `high_rate` is set where too many have to be read again. */
+int avx512_rounds(const Setting *setting, Lane *lanes, int64_t rounds, int *high_rate);
 #endif
 /* Four, and those of AVX-512. */
 enum { MAX_LANES = 4 + AVX512_LANES };
