@@ -30,6 +30,9 @@ CODES = ("auto", "eg")
 SLOW = ("zlib -6", "zstd -19", "bitarray EG0", "mlw_codec", "DeepCABAC", "constriction ANS")
 """Peers that are given fewer weights, or nobody would wait for them; our numpy is too."""
 
+# numpy's own threads wait by spinning, which would count as ours long after their work is done.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecPlan:
@@ -223,7 +226,8 @@ def _our_codecs(stack: ExitStack, modes: bool) -> list[_Codec]:
     codecs: list[_Codec] = []
     for kernel in kernels.available():
         worker = Worker(
-            [sys.executable, "-m", "egress.bench.ours"], environment={kernels.VARIABLE: kernel}
+            [sys.executable, "-m", "egress.bench.ours"],
+            environment={kernels.VARIABLE: kernel, **_ONE_THREAD},
         )
         stack.callback(worker.close)
 
