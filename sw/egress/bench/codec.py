@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from egress import kernels
 from egress.bench.data import RATES, generalized_gaussian
 from egress.bench.modes import MODES
+from egress.bench.ours import GIVEN
 from egress.checkpoint import ContainerError
 from egress.errors import ToolError
 from egress.peers import Peers, Worker
@@ -239,6 +240,7 @@ def _our_codecs(stack: ExitStack, modes: bool) -> list[_Codec]:
                 _Codec(COPY, lambda path, ask=ask: ask(path, "copy", 1), False, encodes=False)
             )
         ways = [(code, threads) for code in CODES for threads in dict.fromkeys((1, threads_here()))]
+        ways += [(code + GIVEN, 1) for code in CODES]
         ways += [(mode, 1) for mode in MODES if modes]
         for code, threads in ways:
             codecs.append(
