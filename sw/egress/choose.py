@@ -36,7 +36,8 @@ class Choice:
     index : int64, shape (segments,)
         Which of them each segment uses.
     bits : int64, shape (segments,)
-        Payload bits of each segment, before padding.
+        Payload bits of each segment, before padding; `FORBIDDEN` where none of the settings may be
+        used (only of `choose_among`).
     """
 
     settings: list[Setting]
@@ -81,7 +82,7 @@ def choose(statistics: Statistics, family: Family = "auto") -> Choice:
     return Choice(
         [pool.settings[chosen[i]] for i in used],
         np.searchsorted(used, index),
-        pool.bits[np.array(chosen)[index], np.arange(segments)],
+        pool.limited[np.array(chosen)[index], np.arange(segments)],
     )
 
 
@@ -95,7 +96,7 @@ def choose_among(statistics: Statistics, settings: list[Setting]) -> Choice:
     return Choice(
         [settings[i] for i in used],
         np.searchsorted(used, index),
-        pool.bits[index, np.arange(len(statistics.counts))],
+        pool.limited[index, np.arange(len(statistics.counts))],
     )
 
 
@@ -127,8 +128,8 @@ class _Pool:
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
         self.settings: list[Setting] = []
-        self.bits = np.zeros((0, len(statistics.counts)), np.int64)
-        self.limited = self.bits.copy()  # the same, FORBIDDEN where there are too many codewords
+        # Bits of each segment, FORBIDDEN where it cannot be coded or has too many codewords.
+        self.limited = np.zeros((0, len(statistics.counts)), np.int64)
 
     def add(self, setting: Setting) -> None:
         if setting in self.settings:
@@ -136,7 +137,6 @@ class _Pool:
         costs = segment_costs(self._statistics, setting)
         slow = costs.codewords > self._statistics.counts
         self.settings.append(setting)
-        self.bits = np.vstack([self.bits, costs.bits])
         limited = np.where(slow, FORBIDDEN, np.minimum(costs.bits, FORBIDDEN))
         self.limited = np.vstack([self.limited, limited])
 

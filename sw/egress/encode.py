@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from egress.choose import Choice, choose, choose_among
+from egress.costs import FORBIDDEN
 from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, step_to_bits
 from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header
@@ -192,6 +193,8 @@ def _fit(
         statistics = _count(flat, layout, threads)
         # Settings that were chosen for other segments tell well enough which size will fit.
         choice = choose_among(statistics, settings) if settings else choose(statistics, family)
+        if choice.bits.max() >= FORBIDDEN:  # but not always
+            choice = choose(statistics, family)
         worst = int(choice.bits.max())
         if worst <= capacity:
             break

@@ -1,6 +1,6 @@
 """Which code decodes and encodes: one of the compiled kernels, or numpy.
 
-The compiled module is optional (setup.py): without it everything works, some forty times slower.
+The compiled module is optional (setup.py): without it everything works, tens of times slower.
 All kernels give the same levels and refuse the same streams.
 
 The environment variable ``EGRESS_KERNEL`` names the kernel to use; without it, the fastest is used

@@ -7,6 +7,8 @@ from egress import Mode, Setting
 from egress.choose import choose, choose_among
 from egress.code import ExpGolomb
 from egress.costs import FORBIDDEN, segment_costs
+from egress.encode import encode
+from egress.record import Header, find_segments
 from egress.reference import encode_segment
 from egress.setting import level_to_symbol
 from egress.statistics import gather
@@ -114,3 +116,27 @@ def test_every_segment_can_be_coded_as_chosen(size, zeros, seed):
     choice = choose(segments_of(levels.astype(np.int16), int(rng.integers(1, 3000))))
     assert choice.bits.max() < FORBIDDEN
     assert len(choice.settings) <= 4
+
+
+def test_settings_that_a_segment_cannot_use_are_told_by_their_bits():
+    # Not in the levels' reach, and more codewords than weights.
+    levels = np.array([0, 2] * 50 + [5, -5] * 50, np.int8)
+    ternary = Setting(Mode.JOINT, stride=None)
+    dense = Setting(Mode.ZERO_RUN)
+    choice = choose_among(segments_of(levels, 100), [dense, ternary])
+    assert choice.bits[0] < FORBIDDEN <= choice.bits[1]
+
+
+def test_segments_cut_anew_get_new_settings_where_the_old_cannot_code_them():
+    # Segments of other lengths hold both kinds of weights, which neither kind's setting may code.
+    rng = np.random.default_rng(3)
+    sparse = np.where(rng.random(65_535) < 0.97, 0, rng.choice([-1, 1], 65_535))
+    dense = rng.integers(-3, 4, 65_535)
+    levels = np.concatenate([sparse, dense, sparse, dense]).astype(np.int8)
+    record = encode(levels)
+    header = Header.unpack(record)
+    assert header.segment_weights > 2000
+    for segment in find_segments(header, record):
+        part = levels[header.segment_slice(segment.number)]
+        cost = segment_costs(gather(part, np.array([len(part)])), segment.setting)
+        assert cost.codewords[0] <= len(part)
