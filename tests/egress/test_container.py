@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import ml_dtypes
@@ -214,12 +213,16 @@ def test_a_full_disk_leaves_the_output_as_it_was(source):
 
 
 def test_a_killed_process_leaves_the_output_as_it_was(tmp_path):
-    weights = {f"w{i}": RNG.normal(0, 0.1, (400, 400)).astype(np.float32) for i in range(20)}
-    save_file(weights, tmp_path / "in")
+    save_file({"w": RNG.normal(0, 0.1, (400, 400)).astype(np.float32)}, tmp_path / "in")
     (tmp_path / "out").write_text("precious")
-    command = [sys.executable, "-m", "egress.cli", "compress", "in", "-o", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    # The latest moment: everything is written, and has not taken the name yet.
+    program = (
+        "import os, signal, sys\n"
+        "from egress.cli import main\n"
+        "os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.argv[1:] = ['compress', 'in', '-o', 'out']\n"
+        "main()\n"
+    )
+    process = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+    assert process.returncode == -signal.SIGKILL
     assert (tmp_path / "out").read_text() == "precious"
