@@ -1,118 +1,596 @@
-"""A decoding lane: from the words of a segment to its levels (FORMAT.md, sections 5 and 6)."""
+"""A decoding lane, which segments go round in turn (FORMAT.md, sections 4 and 5)."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress import Mode
-from egress_hw.interpreter import Interpreter
-from egress_hw.reader import Reader
-from egress_hw.run_queue import RunQueue
-from egress_hw.signatures import WORD_BITS, SettingLayout, level_layout, segment_layout
-from egress_hw.window import Window
+from egress.setting import Mode
+from egress_hw.bits import find_one, shift_left
+from egress_hw.class_table import (
+    ADDRESS_BITS,
+    INDEX_BITS,
+    MAX_WINDOW,
+    MIN_WINDOW,
+    OFFSET_BITS,
+    SOUGHT_BITS,
+    entry_layout,
+)
+from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
 
+RUN_BITS = 14
+"""Slots are less than 2**14 if their run is within the limit."""
 
-class Lane(wiring.Component):
-    """Decoder of one segment after another, one codeword and one level a cycle.
+NO_STRIDE = 3
+"""Shape of settings without magnitudes above one."""
 
-    For each segment it takes exactly ``words`` words and gives exactly ``weights`` beats, whatever
-    the payload holds. From the first codeword that must be refused on, the beats are errors; in a
-    damaged segment all are.
+FIELD_PHASE = 4
 
-    Latency: the first level is valid 9 cycles after the segment and its first words were taken,
-    if it needs one codeword. Throughput: one level a cycle in the plain and raw modes. In the
-    other modes one codeword a cycle enters a queue of runs, which gives one level a cycle; so a
-    segment with no more codewords than weights takes about as many cycles as it has weights.
-    Between two segments 5 cycles pass without a codeword, which the queue of the run modes may
-    hide. Words may come later at any time; the lane then waits. It stops while the queue is full.
+_BLOCK = {"ram_style": "block", "no_rw_check": 1}
+_DISTRIBUTED = {"ram_style": "distributed", "no_rw_check": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How many segments a lane works on, and in how many steps.
 
     Parameters
     ----------
-    max_level_bits : int
-        8 or 16. A lane of 16 bits decodes segments of either width.
-    modes : frozenset of Mode
-        Modes that the lane can decode. Of a segment of another mode only the number of beats and
-        words is certain.
-
-    Members
-    -------
-    segment : In(stream.Signature(segment_layout()))
-        ``wide`` must be 0 unless ``max_level_bits`` is 16.
-    words : In(stream.Signature(32))
-        Payloads, bit 31 the earliest bit.
-    o : Out(stream.Signature(level_layout(max_level_bits)))
-        ``last`` on the final level of each segment.
-    fault : Out(4)
-        `Reason` of the segment that was accepted last, for one cycle, else 0: BAD_CODEWORD,
-        OVERRUN or BAD_PADDING, never more than one for a segment. None comes with a damaged one.
+    contexts : int
+        2 or 4: segments that a lane decodes in turn. The loop from one codeword to the next has as
+        many register stages.
+    window : int
+        Bits of a segment that a step looks at, 9..16. A longer codeword takes more steps.
+    buffer : int
+        Base-2 logarithm of the words of a slot, 5..11. There are two slots for each context.
+    queue : int
+        Codewords that wait in each context, a power of two, 4 or more.
 
     Raises
     ------
     ValueError
-        If ``max_level_bits`` is neither 8 nor 16, or ``modes`` is empty.
+        If a parameter is out of range.
     """
 
-    segment: stream.Interface
-    words: stream.Interface
-    o: stream.Interface
-    fault: Signal
+    contexts: int = 4
+    window: int = 10
+    buffer: int = 7
+    queue: int = 4
 
-    def __init__(self, max_level_bits: int = 8, modes: frozenset[Mode] = ALL_MODES) -> None:
-        if max_level_bits not in (8, 16):
-            raise ValueError(f"max_level_bits must be 8 or 16, not {max_level_bits!r}")
+    def __post_init__(self) -> None:
+        if self.contexts not in (2, 4):
+            raise ValueError(f"contexts must be 2 or 4, not {self.contexts!r}")
+        if not MIN_WINDOW <= self.window <= MAX_WINDOW:
+            raise ValueError(
+                f"window must be within {MIN_WINDOW}..{MAX_WINDOW}, not {self.window!r}"
+            )
+        if not 5 <= self.buffer <= 11:
+            raise ValueError(f"buffer must be within 5..11, not {self.buffer!r}")
+        if self.queue not in (4, 8, 16):
+            raise ValueError(f"queue must be 4, 8 or 16, not {self.queue!r}")
+
+    @property
+    def slot_bits(self) -> int:
+        """Bits of a slot's number: the context, and above it the bank."""
+        return self.contexts.bit_length()
+
+    # The cycles, counted from that in which a context's words are read, in which a step ...
+
+    @property
+    def seek(self) -> int:
+        """... seeks the first one in its window."""
+        return 1 if self.contexts == 4 else 0
+
+    @property
+    def move(self) -> int:
+        """... has its entry of the class table, and moves on. The next step begins in the next."""
+        return self.contexts - 1
+
+    @property
+    def add(self) -> int:
+        """... has the codeword's bits, and adds."""
+        return self.move + self.seek
+
+    @property
+    def mean(self) -> int:
+        """... has the value: the cycle in which the context's next step seeks."""
+        return self.add + 1
+
+    @property
+    def push(self) -> int:
+        """... puts what it found into the queue; and the lane takes a weight from there."""
+        return self.mean + 2
+
+
+def descriptor_layout(geometry: Geometry) -> data.StructLayout:
+    """Layout of what a lane must know of a segment.
+
+    Members: ``start`` (address of its first word in its slot), ``damaged`` (give errors only),
+    ``setting`` and ``parity`` (where its class table is), ``mode``, ``threshold`` and ``stride`` of
+    the setting (of the joint mode: the number of slots, and `SettingLayout`'s field), ``wide``.
+    """
+    return data.StructLayout(
+        {
+            "start": unsigned(geometry.buffer),
+            "damaged": 1,
+            "setting": 2,
+            "parity": 1,
+            "mode": 2,
+            "threshold": 5,
+            "stride": 2,
+            "wide": 1,
+        }
+    )
+
+
+def item_layout(level_bits: int, runs: bool) -> data.StructLayout:
+    """Layout of what waits in a queue: ``run`` zeros, and then a level or an end.
+
+    ``magnitude`` and ``negative``; or, with ``error``, errors without end, of which the magnitude
+    is the reason: 1 for a bad codeword, 2 for an overrun, 0 if the segment is damaged.
+    """
+    return data.StructLayout(
+        {
+            "run": unsigned(12 if runs else 0),
+            "magnitude": unsigned(level_bits - 1),
+            "negative": 1,
+            "error": 1,
+        }
+    )
+
+
+class Lane(wiring.Component):
+    """Decoder of ``contexts`` segments in turn, one step of a codeword a cycle.
+
+    Each segment has a step every ``contexts`` cycles, which decodes a codeword of up to ``window``
+    bits, or a part of a longer one. All lanes of a core go in step: which context is where, when
+    one begins with its next segment, and when it gives a weight is decided outside.
+
+    Rate: a codeword for each step of a context while fewer than ``queue`` wait; a weight for each
+    `pop`. A codeword longer than the window takes a step for each 8 zeros, then one for each 8 bits
+    of its suffix. The first weight of a segment waits ``geometry.push + 2`` cycles after `start`.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    level_bits : int
+        8 or 16: the widest levels.
+    modes : frozenset of Mode
+        What it can decode: of a segment of another mode the weights mean nothing.
+
+    Members
+    -------
+    store : In(1), store_slot, store_address, store_word
+        Write a word into a slot.
+    describe : In(1), describe_slot, descriptor
+        Write what is known of a slot's segment.
+    fill : In(1), fill_address, fill_entry
+        Write into the class table.
+    contexts : :py:`In(data.ArrayLayout(range(contexts), contexts))`
+        Number of the context that is in cycle 0, 1, ... of its step.
+    bank : In(1)
+        Which of its slots the context has that is in cycle ``move - 1`` of its step.
+    start : In(1)
+        The context in cycle ``move`` begins with what is in its slot.
+    pop : In(1)
+        The context in cycle ``push`` (modulo ``contexts``) gives a weight; only if it was `valid`
+        after its step before.
+    valid : Out(1)
+        The context that was in cycle ``push`` has a weight to give in its next step. Means nothing
+        until it was started.
+    magnitude, negative : Out
+        The weight that was popped in the cycle before.
+    error : Out(1)
+        It is lost, and ``magnitude`` tells why (see `item_layout`).
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        level_bits: int = 8,
+        modes: frozenset[Mode] = ALL_MODES,
+    ) -> None:
+        if level_bits not in (8, 16):
+            raise ValueError(f"level_bits must be 8 or 16, not {level_bits!r}")
         if not modes:
             raise ValueError("modes must not be empty")
-        self._max_level_bits = max_level_bits
-        self._modes = frozenset(modes)
+        self.geometry = geometry
+        self._level_bits = level_bits
+        self._runs = bool(modes & {Mode.ZERO_RUN, Mode.JOINT})
+        self._joint = Mode.JOINT in modes
+        self._raw = Mode.RAW in modes
+        self._plain = bool(modes & {Mode.PLAIN, Mode.RAW})
+        C = geometry.contexts
         super().__init__(
             {
-                "segment": In(stream.Signature(segment_layout())),
-                "words": In(stream.Signature(WORD_BITS)),
-                "o": Out(stream.Signature(level_layout(max_level_bits))),
-                "fault": Out(4),
+                "store": In(1),
+                "store_slot": In(geometry.slot_bits),
+                "store_address": In(geometry.buffer),
+                "store_word": In(WORD_BITS),
+                "describe": In(1),
+                "describe_slot": In(geometry.slot_bits),
+                "descriptor": In(descriptor_layout(geometry)),
+                "fill": In(1),
+                "fill_address": In(ADDRESS_BITS),
+                "fill_entry": In(entry_layout()),
+                "contexts": In(data.ArrayLayout(range(C), C)),
+                "bank": In(1),
+                "start": In(1),
+                "pop": In(1),
+                "valid": Out(1),
+                "magnitude": Out(level_bits - 1),
+                "negative": Out(1),
+                "error": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.window = window = Window()
-        m.submodules.reader = reader = Reader(self._modes)
-        m.submodules.interpreter = interpreter = Interpreter(self._max_level_bits, self._modes)
-        m.submodules.queue = queue = RunQueue(self._max_level_bits)
+        g = self.geometry
+        C = g.contexts
+        loop = C + g.seek - g.move  # cycles from the decision of a step to the next one's search
 
-        segment = self.segment.payload
-        setting = Signal(SettingLayout)
-        wide = Signal()
-        accepts = Signal()
-        m.d.comb += self.segment.ready.eq(interpreter.idle & window.taken)
-        m.d.comb += accepts.eq(self.segment.valid & self.segment.ready)
-        with m.If(accepts):
-            m.d.sync += setting.eq(segment.setting)
-            m.d.sync += wide.eq(segment.wide)
+        def recall(memory: Memory, address: Value, name: str) -> Any:
+            """Return what a memory holds at an address, a cycle later."""
+            # A word is never read while it is written; to promise more costs LUTs and flops.
+            port = memory.read_port(domain="comb")
+            m.d.comb += port.addr.eq(address)
+            return later(port.data, 1, name)
 
-        wiring.connect(m, wiring.flipped(self.words), window.words)
-        m.d.comb += window.start.eq(accepts)
-        m.d.comb += window.count.eq(Mux(segment.damaged, 0, segment.words))
-        m.d.comb += window.stop.eq(interpreter.finish)
+        def later(value: Any, cycles: int, name: str) -> Any:
+            """Return a copy of a value some cycles later."""
+            for n in range(cycles):
+                shape = value.shape()
+                copy = Signal(shape, name=f"{name}_{n + 1}", reset_less=True)
+                m.d.sync += copy.eq(value)
+                value = copy
+            return value
 
-        m.d.comb += reader.stop.eq(interpreter.finish)
-        m.d.comb += reader.setting.eq(setting)
-        for name in ("filled", "position", "one", "after", "blank", "ahead", "past"):
-            m.d.comb += getattr(reader, name).eq(getattr(window, name))
-        for name in ("step", "end"):
-            m.d.comb += getattr(window, name).eq(getattr(reader, name))
+        # --- What is known of the segment, from cycle `move` of a step on.
+        m.submodules.descriptors = descriptors = Memory(
+            shape=descriptor_layout(g), depth=2 * C, init=[], attrs=_DISTRIBUTED
+        )
+        write = descriptors.write_port()
+        m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
+        m.d.comb += write.data.eq(self.descriptor)
+        known = recall(descriptors, Cat(self.contexts[g.move - 1], self.bank), "descriptor")
+        bank = later(self.bank, 1, "bank")
+        sought: Any = later(known, loop, "known")  # the same in cycle `seek`, and in `mean`
+        in_joint = self._in_joint(sought)
 
-        m.d.comb += interpreter.start.eq(accepts)
-        m.d.comb += interpreter.words.eq(segment.words)
-        m.d.comb += interpreter.weights.eq(segment.weights)
-        m.d.comb += interpreter.damaged.eq(segment.damaged)
-        m.d.comb += interpreter.setting.eq(setting)
-        m.d.comb += interpreter.wide.eq(wide)
-        m.d.comb += self.fault.eq(interpreter.fault)
+        # --- Cycle 0: the words are read. Position counts down to the end of the slot.
+        position = Signal(g.buffer + 6, reset_less=True)
+        next_position = Signal.like(position)
+        m.d.sync += position.eq(next_position)
+        upper, lower = self._memories(m, recall, next_position, Cat(self.contexts[g.move], bank))
+        place = later(position, g.seek, "position")
+        halves = Signal(32)
+        odd = position[4]
+        swapped = Signal(16 + g.window - 1)
+        m.d.comb += halves.eq(Mux(odd, Cat(upper, lower), Cat(lower, upper)))
+        m.d.comb += swapped.eq(halves[-len(swapped) :])
+        swapped = later(swapped, g.seek, "halves")
 
-        wiring.connect(m, reader.o, interpreter.i)
-        wiring.connect(m, interpreter.o, queue.i)
-        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
+        window = Signal(g.window)
+        m.d.comb += window.eq(shift_left(swapped, place[:4], g.window))
+        none, zeros, after = Signal(), Signal(3), Signal()
+        looked, following = window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1]
+        for signal, found_as in zip((none, zeros, after), find_one(looked, following), strict=True):
+            m.d.comb += signal.eq(found_as)
+
+        # The state of the step before; if that ended a run or slot, what follows it is known now.
+        state = data.StructLayout(
+            {"phase": 3, "second": 1, "field": 1, "ended": 1, "index": INDEX_BITS, "bad": 1}
+        )
+        after_move: Any = Signal(state)
+        was: Any = later(after_move, loop, "state")
+        value = Signal(OFFSET_BITS, reset_less=True)
+        meant = self._mean(m, value, sought, in_joint)
+        follows = Signal()
+        m.d.comb += follows.eq(was.ended & meant.follows)
+        here: Any = Signal(state)
+        m.d.comb += [here.eq(was), here.second.eq(was.second | follows)]
+        m.d.comb += here.field.eq(was.field | (follows & value[0]))
+        fresh = Signal(INDEX_BITS)
+        with m.If(here.field):
+            m.d.comb += fresh.eq(Cat(Const(0b11111, 5), window[-1]))
+        with m.Elif(was.phase[:2] == 0):
+            m.d.comb += fresh.eq(Cat(after, zeros, 0, here.second))
+        with m.Else():
+            m.d.comb += fresh.eq(Cat(zeros, was.phase[1], 1, here.second))
+        m.d.comb += here.index.eq(Mux(was.phase[2], was.index, fresh))
+
+        m.submodules.classes = classes = Memory(
+            shape=entry_layout(), depth=1 << ADDRESS_BITS, init=[], attrs=_BLOCK
+        )
+        fill = classes.write_port()
+        m.d.comb += [fill.en.eq(self.fill), fill.addr.eq(self.fill_address)]
+        m.d.comb += fill.data.eq(self.fill_entry)
+        found_entry = recall(classes, Cat(here.index, sought.setting, sought.parity), "entry")
+
+        # --- Cycle `move`.
+        late = g.move - g.seek - 1
+        entry: Any = later(found_entry, late, "entry")
+        step: Any = later(here, late + 1, "step")
+        bits = later(window, late + 1, "bits")
+        missing = later(none, late + 1, "none")
+        raw = known.mode == Mode.RAW if self._raw else Const(0)
+        go, room = Signal(), Signal()
+        started = later(self.start, C, "start")
+        m.d.comb += go.eq((room | started) & ~self.start)
+        in_field, in_first = Signal(), Signal()
+        m.d.comb += [in_field.eq(step.phase[2]), in_first.eq(step.phase[:2] == 0)]
+        longer = Signal()
+        m.d.comb += longer.eq(entry.half & ~bits[-1] & in_first)
+        # No one among the bits that were looked at, or as many zeros as no codeword has.
+        zero = Signal()
+        m.d.comb += zero.eq(
+            ~in_field & ~step.field & ((missing & ~raw) | (entry.field & ~(in_first)))
+        )
+        ends, refuses, take = Signal(), Signal(), Signal(6)
+        with m.If(in_field):
+            piece = entry.size[:3] + longer
+            m.d.comb += take.eq(Mux(in_first, piece, SOUGHT_BITS))
+            m.d.comb += ends.eq(step.phase[:2] == entry.size[3:])
+        with m.Elif(zero):
+            m.d.comb += refuses.eq(step.phase[1])
+            m.d.comb += take.eq(Mux(refuses, Mux(step.second, 16, 17), SOUGHT_BITS))
+        with m.Else():
+            m.d.comb += take.eq(entry.take)
+            m.d.comb += ends.eq(entry.done)
+            m.d.comb += refuses.eq(~entry.done & ~entry.long)
+        # In the field's first piece: what is above 16 bits, but for the bit that tells of a half.
+        bad = Signal()
+        high = entry.size[4] & (
+            (bits[-1] & ~entry.half & take[:4].any())
+            | (bits[-2] & take[1:4].any())
+            | (bits[-3] & (take[:4] >= 3))
+        )
+        m.d.comb += bad.eq(
+            step.bad | entry.bad | (in_field & in_first & (high | (entry.tight & longer)))
+        )
+
+        moved = Signal.like(position)
+        current = later(position, g.move, "place")
+        m.d.comb += moved.eq(current + Mux(go, take, 0))
+        m.d.comb += next_position.eq(moved)
+        with m.If(self.start):
+            m.d.comb += next_position.eq(known.start << 5)
+        m.d.comb += [after_move.eq(step), after_move.ended.eq(0)]
+        is_run = Signal()
+        m.d.comb += is_run.eq(self._in_runs(known) & ~step.second)
+        with m.If(self.start):
+            m.d.comb += after_move.eq(0)
+        with m.Elif(go):
+            m.d.comb += after_move.field.eq(0)
+            with m.If(ends):
+                m.d.comb += [after_move.phase.eq(0), after_move.second.eq(0)]
+                m.d.comb += [after_move.bad.eq(0), after_move.ended.eq(is_run)]
+            with m.Else():
+                m.d.comb += after_move.bad.eq(in_field & bad)
+                m.d.comb += after_move.phase.eq(Mux(in_field | zero, step.phase + 1, FIELD_PHASE))
+
+        # --- To cycle `add`: the bits that were passed, with a one before them in a field.
+        lead = Signal()
+        m.d.comb += lead.eq(Mux(in_field, in_first, step.field))
+        passed = Signal(g.window + 1)
+        m.d.comb += passed.eq(
+            shift_left(
+                Cat(bits, lead, Const(0, g.window)), take[: g.window.bit_length()], g.window + 1
+            )
+        )
+        found = data.StructLayout(
+            dict.fromkeys(
+                ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first"), 1
+            )
+        )
+        token: Any = Signal(found)
+        m.d.comb += [
+            token.ends.eq(go & ends),
+            token.refuses.eq(go & refuses),
+            token.run.eq(is_run),
+            token.bad.eq(bad),
+            token.start.eq(self.start),
+            token.damaged.eq(self.start & known.damaged),
+            token.piece.eq(in_field & ~in_first),
+            token.first.eq(in_first),
+        ]
+        passed = later(passed, g.seek, "passed")
+        added: Any = later(token, g.seek, "added")
+        offset = later(entry.offset, g.seek, "offset")
+        gathered = Signal(9, reset_less=True)
+        gather = later(gathered, C - 1, "gathered")
+        # In a step that did not go, the pieces stay.
+        went = later(go, g.seek, "went")
+        with m.If(went):
+            m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
+        with m.Else():
+            m.d.sync += gathered.eq(gather)
+        whole = Signal(OFFSET_BITS)
+        m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
+        m.d.sync += value.eq(whole + offset)
+        beyond = Signal()
+        m.d.comb += beyond.eq(position[-1] & position[:6].any())
+
+        # --- From cycle `mean` on.
+        token = later(added, 1, "meant")
+        over = later(beyond, g.mean - C, "over")
+        m.d.comb += room.eq(self._push(m, later, recall, token, over, value, meant, sought))
         return m
+
+    def _in_runs(self, known: Any) -> Value:
+        """Whether a segment's mode is zero-run or joint; constant as far as `modes` decide it."""
+        if not self._runs:
+            return Const(0)
+        return known.mode[0] ^ known.mode[1] if self._plain else Const(1)
+
+    def _in_joint(self, known: Any) -> Value:
+        return known.mode == Mode.JOINT if self._joint else Const(0)
+
+    def _memories(
+        self, m: Module, recall: Any, position: Signal, slot: Value
+    ) -> tuple[Value, Value]:
+        """Memories of the words' upper and lower halves; two halves in a row, from a position on.
+
+        The upper one is that at or after the position.
+        """
+        g = self.geometry
+        halves = []
+        address = position[5:-1]
+        after = Signal(g.buffer)
+        m.d.comb += after.eq(address + position[4])
+        for name, place, where in (("upper", 16, after), ("lower", 0, address)):
+            memory = Memory(shape=16, depth=2 * g.contexts << g.buffer, init=[], attrs=_BLOCK)
+            m.submodules[name] = memory
+            write = memory.write_port()
+            m.d.comb += [
+                write.en.eq(self.store),
+                write.addr.eq(Cat(self.store_address, self.store_slot)),
+                write.data.eq(self.store_word[place : place + 16]),
+            ]
+            halves.append(recall(memory, Cat(where, slot), name))
+        return halves[0], halves[1]
+
+    def _mean(self, m: Module, value: Signal, known: Any, joint: Value) -> Any:
+        """Tell of the value of a run or slot what it is, and whether a magnitude follows.
+
+        From the threshold on, of as many slots as the stride one is followed by a magnitude above
+        one: that which ends, counted from there, in ones.
+        """
+        layout = data.StructLayout(
+            {
+                "slot": unsigned(RUN_BITS),
+                "above": unsigned(RUN_BITS),
+                "strides": 1,
+                "big": 1,
+                "far": 1,
+                "follows": 1,
+            }
+        )
+        meant: Any = Signal(layout)
+        slot = value[1:]
+        m.d.comb += [meant.slot.eq(slot), meant.far.eq(slot[RUN_BITS:].any())]
+        if self._joint:
+            above = Signal(RUN_BITS + 1)
+            m.d.comb += above.eq(meant.slot - known.threshold)
+            ones = above[0] & (above[1] | (known.stride == 0)) & (above[2] | ~known.stride[1])
+            m.d.comb += [
+                meant.above.eq(above),
+                meant.strides.eq(joint & ~above[-1] & (known.stride != NO_STRIDE)),
+                meant.big.eq(meant.strides & ones),
+            ]
+        # The longest run, 4096, has nothing after it.
+        m.d.comb += meant.follows.eq(Mux(joint, meant.big, ~slot[12]))
+        return meant
+
+    def _run(self, meant: Any, stride: Value) -> Value:
+        """Run of a slot."""
+        if not self._joint:
+            return meant.slot
+        passed = Mux(
+            stride[1], meant.above >> 3, Mux(stride[0], meant.above >> 2, meant.above >> 1)
+        )
+        passed = Mux(meant.strides, passed, 0)
+        return Mux(meant.big, passed, (meant.slot - passed)[:RUN_BITS])
+
+    def _push(self, m, later, recall, token, over, value, meant, known) -> Value:
+        """Queue what steps found, and give weights; tells whether a context may make a step."""
+        g, B = self.geometry, self._level_bits
+        C, D = g.contexts, g.queue
+        next_meant = later(meant, 1, "meant_then")
+        stride = later(known.stride, 1, "stride")
+        run = Signal(RUN_BITS, reset_less=True)
+        m.d.sync += run.eq(self._run(next_meant, stride))
+        too_large = value[B:].any()
+        if B == 16:
+            too_large = Mux(known.wide, too_large, value[8:].any())
+        token = later(token, 2, "pushed")
+        over = later(over, 2, "pushed_over")
+        number = later(value[:B], 2, "pushed_value")
+        big = later(next_meant.big, 1, "pushed_big")
+        far = later(next_meant.far, 1, "pushed_far")
+        follows = later(next_meant.follows, 1, "pushed_follows")
+        level_bad = later(too_large, 2, "pushed_large")
+
+        failed, pushes = Signal(), Signal()
+        longest = run[12]
+        run_bad = far | run[13] | (longest & (run[:12].any() | number[0] | big))
+        m.d.comb += failed.eq(
+            token.damaged
+            | token.refuses
+            | (token.ends & (over | token.bad | Mux(token.run, run_bad, level_bad)))
+        )
+        waits = token.run & follows
+        m.d.comb += pushes.eq(failed | (token.ends & ~waits))
+
+        item: Any = Signal(item_layout(B, self._runs))
+        with m.If(failed):
+            m.d.comb += item.magnitude.eq(Mux(token.damaged, 0, Mux(over, 2, 1)))
+        with m.Elif(token.run):
+            m.d.comb += item.magnitude.eq(~longest)
+        with m.Else():
+            m.d.comb += item.magnitude.eq(number[1:])
+        m.d.comb += [item.negative.eq(number[0]), item.error.eq(failed)]
+        if self._runs:
+            held, next_held = Signal(12, reset_less=True), Signal(12)
+            now = later(held, C - 1, "held")
+            short = run[:12] | longest.replicate(12)
+            m.d.comb += item.run.eq(Mux(token.run & ~failed, short, now))
+            m.d.comb += next_held.eq(Mux(token.ends & token.run, short, now))
+            with m.If(pushes | token.start):
+                m.d.sync += held.eq(0)
+            with m.Else():
+                m.d.sync += held.eq(next_held)
+
+        bits = D.bit_length()
+        written, read = Signal(bits), Signal(bits)
+        next_written, next_read = Signal(bits), Signal(bits)
+        m.d.sync += [written.eq(next_written), read.eq(next_read)]
+        now_written = later(written, C - 1, "written")
+        read_before = later(read, C - 2, "read")
+        now_read = later(read_before, 1, "read_now")
+        m.submodules.queue = queue = Memory(
+            shape=item_layout(B, self._runs),
+            depth=C * D,
+            init=[],
+            attrs=_DISTRIBUTED,
+        )
+        write = queue.write_port()
+        m.d.comb += write.addr.eq(Cat(now_written[:-1], self.contexts[g.push % C]))
+        m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
+        head = recall(queue, Cat(read_before[:-1], self.contexts[(g.push - 1) % C]), "head")
+
+        ends, advances = Signal(), Signal()
+        m.d.comb += advances.eq(self.pop & ends & ~head.error)
+        if self._runs:
+            used = Signal(12, reset_less=True)
+            now_used = later(used, C - 1, "used")
+            m.d.comb += ends.eq(now_used == head.run)
+            with m.If(token.start | (self.pop & ends & ~head.error)):
+                m.d.sync += used.eq(0)
+            with m.Else():
+                m.d.sync += used.eq(now_used + (self.pop & ~ends))
+        else:
+            m.d.comb += ends.eq(1)
+        m.d.comb += next_written.eq(now_written + pushes)
+        m.d.comb += next_read.eq(Mux(token.start, now_written, now_read + advances))
+        m.d.sync += self.valid.eq(next_written != next_read)
+        m.d.sync += [
+            self.magnitude.eq(Mux(ends, head.magnitude, 0)),
+            self.negative.eq(head.negative),
+            self.error.eq(ends & head.error),
+        ]
+
+        dead, next_dead = Signal(init=1), Signal()
+        m.d.sync += dead.eq(next_dead)
+        m.d.comb += next_dead.eq(failed | (later(dead, C - 1, "dead") & ~token.start))
+        # Two steps are on their way when the next is decided on.
+        room = Signal()
+        m.d.comb += room.eq(~next_dead & ((next_written - next_read)[:bits] <= D - 2))
+        return later(room, 2 * C + g.move - g.push, "room")

@@ -12,8 +12,8 @@ import numpy as np
 from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
 from egress.record import MIN_SEGMENT_WORDS, Header, crc16
-from egress.reference import decode_segment
-from egress.setting import MAX_RUN, Mode, Setting, symbol_to_level
+from egress.reference import read_codeword, read_symbol
+from egress.setting import MAX_RUN, MAX_SYMBOL, Mode, Setting, symbol_to_level
 from egress_hw.signatures import Output
 
 Decode = Callable[[bytes, int, Setting, int], tuple[list[int], Reason | None]]
@@ -171,40 +171,45 @@ def _beats(columns: list[tuple[list[int], int]], lanes: int) -> Iterator[Beat]:
 def decode_payload(
     payload: bytes, weights: int, setting: Setting, level_bits: int
 ) -> tuple[list[int], Reason | None]:
-    """Levels before the first codeword that must be refused, and the reason if there is one."""
+    """Levels before the first codeword that must be refused, and the reason if there is one.
+
+    What is after the last level is not looked at, and a run that goes beyond it is cut.
+    """
     bits = f"{int.from_bytes(payload, 'big'):0{8 * len(payload)}b}"
-    try:
-        return decode_segment(bits, weights, setting, level_bits), None
-    except BitstreamError as error:
-        if error.reason is Reason.BAD_PADDING:
-            # Exactly the bits that the levels take are left when the padding is mended.
-            used = bits[: error.bit_offset]
-            mended = used + "0" * (-len(used) % 32)
-            return decode_segment(mended, weights, setting, level_bits), error.reason
-        return _levels_before(bits, error.bit_offset or 0, setting), error.reason
-
-
-def _levels_before(bits: str, end: int, setting: Setting) -> list[int]:
-    """Levels of the codewords before bit ``end``, which all are good."""
     levels: list[int] = []
-    at = 0
-    while at < end:
-        if setting.mode is Mode.RAW:
-            symbol, at = int(bits[at : at + setting.order + 1], 2), at + setting.order + 1
-        else:
-            symbol, at = setting.code.decode(bits, at)
+    try:
         if setting.mode in (Mode.PLAIN, Mode.RAW):
-            levels.append(symbol_to_level(symbol))
-            continue
-        joint = setting.mode is Mode.JOINT
+            at = 0
+            for _ in range(weights):
+                symbol, at = read_symbol(bits, at, setting, level_bits)
+                levels.append(symbol_to_level(symbol))
+        else:
+            _decode_runs(levels, bits, weights, setting, level_bits)
+    except BitstreamError as error:
+        if len(levels) < weights:
+            return levels, error.reason
+    return levels[:weights], None
+
+
+def _decode_runs(
+    levels: list[int], bits: str, weights: int, setting: Setting, level_bits: int
+) -> None:
+    """Append the levels of a segment of a run mode, as far as they can be decoded."""
+    joint = setting.mode is Mode.JOINT
+    largest = setting.max_magnitude_symbol(level_bits)
+    at = 0
+    while len(levels) < weights:
+        symbol, at = read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
         run, big = setting.unslot(symbol) if joint else (symbol, False)
+        goes_on = big or bits[at] == "1"
+        if run > MAX_RUN or (run == MAX_RUN and goes_on):
+            raise BitstreamError(Reason.BAD_CODEWORD, f"run {run} exceeds the run limit")
         levels += [0] * run
         if run == MAX_RUN:
             at += 1
         elif joint and not big:
             levels.append(-1 if bits[at] == "1" else 1)
             at += 1
-        elif at < end:
-            symbol, at = setting.magnitude_code.decode(bits, at)
+        else:
+            symbol, at = read_codeword(bits, at, setting.magnitude_code, largest)
             levels.append(symbol_to_level(symbol + setting.magnitude_base))
-    return levels

@@ -99,18 +99,18 @@ def decode_segment(bits: str, weights: int, setting: Setting, level_bits: int = 
     else:
         levels, at = [], 0
         for _ in range(weights):
-            symbol, at = _read_symbol(bits, at, setting, level_bits)
+            symbol, at = read_symbol(bits, at, setting, level_bits)
             levels.append(symbol_to_level(symbol))
     if len(bits) - at >= WINDOW_BITS or "1" in bits[at:]:
         raise BitstreamError(Reason.BAD_PADDING, f"{len(bits) - at} bits are left", bit_offset=at)
     return levels
 
 
-def _read_symbol(bits: str, at: int, setting: Setting, level_bits: int) -> tuple[int, int]:
-    """Read the symbol of one level: a codeword of the plain mode, or a raw field."""
+def read_symbol(bits: str, at: int, setting: Setting, level_bits: int) -> tuple[int, int]:
+    """Read the symbol of one level, a codeword of the plain mode or a raw field, and its end."""
     largest = setting.max_symbol(level_bits)
     if setting.mode is not Mode.RAW:
-        return _read_codeword(bits, at, setting.code, largest)
+        return read_codeword(bits, at, setting.code, largest)
     end = at + setting.order + 1
     if end > len(bits):
         raise BitstreamError(Reason.OVERRUN, "truncated raw field", bit_offset=at)
@@ -120,7 +120,7 @@ def _read_symbol(bits: str, at: int, setting: Setting, level_bits: int) -> tuple
     return symbol, end
 
 
-def _read_codeword(
+def read_codeword(
     bits: str, at: int, code: ExpGolomb, largest: int, following: int = 0
 ) -> tuple[int, int]:
     """Read a codeword; ``following`` bits after it belong to the same step of a decoder."""
@@ -147,7 +147,7 @@ def _decode_runs(
     at = 0
     while len(levels) < weights:
         start = at
-        symbol, at = _read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
+        symbol, at = read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
         run, big = setting.unslot(symbol) if joint else (symbol, False)
         if run > MAX_RUN or (big and run == MAX_RUN):
             raise _bad(start, f"run {run} exceeds the run limit")
@@ -163,7 +163,7 @@ def _decode_runs(
             at += 1
         else:
             largest = setting.max_magnitude_symbol(level_bits)
-            symbol, at = _read_codeword(bits, at, setting.magnitude_code, largest)
+            symbol, at = read_codeword(bits, at, setting.magnitude_code, largest)
             levels.append(symbol_to_level(symbol + setting.magnitude_base))
     return levels, at
 

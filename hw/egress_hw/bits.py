@@ -1,0 +1,41 @@
+"""Searches and shifts, as trees of few LUTs."""
+
+from amaranth.hdl import Cat, Const, Mux, Value
+
+
+def find_one(bits: Value, following: Value) -> tuple[Value, Value, Value]:
+    """Find the uppermost one of ``bits``, whose width is a power of two.
+
+    ``following`` has for each of ``bits`` the one that comes after it.
+
+    Returns
+    -------
+    none : Value
+        Whether there is no one.
+    count : Value
+        Zeros above the one, if there is a one; its width is the base-2 logarithm of ``bits``'s.
+    after : Value
+        The bit that comes after the one, if there is a one.
+    """
+    if len(bits) == 1:
+        return ~bits, Const(0, 0), following
+    half = len(bits) // 2
+    low_none, low_count, low_after = find_one(bits[:half], following[:half])
+    high_none, high_count, high_after = find_one(bits[half:], following[half:])
+    count = Cat(Mux(high_none, low_count, high_count), high_none)
+    return low_none & high_none, count, Mux(high_none, low_after, high_after)
+
+
+def leading_zeros(bits: Value) -> tuple[Value, Value]:
+    """Count the zeros above the uppermost one: the first two of `find_one`."""
+    none, count, _ = find_one(bits, Const(0, len(bits)))
+    return none, count
+
+
+def shift_left(bits: Value, amount: Value, width: int) -> Value:
+    """Return the uppermost ``width`` bits of ``bits << amount``: the largest shift comes first."""
+    for stage in reversed(range(len(amount))):
+        moved = Cat(Const(0, 1 << stage), bits)[: len(bits)]
+        bits = Mux(amount[stage], moved, bits)
+        bits = bits[max(0, len(bits) - width - (1 << stage) + 1) :]
+    return bits[len(bits) - width :]
