@@ -174,9 +174,10 @@ class Lane(wiring.Component):
     contexts : :py:`In(data.ArrayLayout(range(contexts), contexts))`
         Number of the context that is in cycle 0, 1, ... of its step.
     bank : In(1)
-        Which of its slots the context has that is in cycle ``move - 1`` of its step.
+        Which of its slots the context has that is in cycle ``move - 2`` (modulo ``contexts``) of
+        its step.
     start : In(1)
-        The context in cycle ``move`` begins with what is in its slot.
+        The context in cycle ``move - 1`` begins with what is in its slot.
     pop : In(1)
         The context in cycle ``push`` (modulo ``contexts``) gives a weight; only if it was `valid`
         after its step before.
@@ -251,42 +252,42 @@ class Lane(wiring.Component):
                 value = copy
             return value
 
-        # --- What is known of the segment, from cycle `move` of a step on.
+        # --- What is known of the segment, from cycle `move - 1` of a step on.
         m.submodules.descriptors = descriptors = Memory(
             shape=descriptor_layout(g), depth=2 * C, init=[], attrs=_DISTRIBUTED
         )
         write = descriptors.write_port()
         m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
         m.d.comb += write.data.eq(self.descriptor)
-        known = recall(descriptors, Cat(self.contexts[g.move - 1], self.bank), "descriptor")
-        bank = later(self.bank, 1, "bank")
-        sought: Any = later(known, loop, "known")  # the same in cycle `seek`, and in `mean`
+        slot = Cat(self.contexts[(g.move - 2) % C], self.bank)
+        known = recall(descriptors, slot, "descriptor")
+        sought: Any = later(known, loop + 1, "known")  # in cycle `seek`, which is that of `mean`
         in_joint = self._in_joint(sought)
 
-        # --- Cycle 0: the words are read. Position counts down to the end of the slot.
+        # --- Cycle 0: the words are read, from a position on.
         position = Signal(g.buffer + 6, reset_less=True)
-        next_position = Signal.like(position)
+        next_position, upper_address = Signal.like(position), Signal(g.buffer)
         m.d.sync += position.eq(next_position)
-        upper, lower = self._memories(m, recall, next_position, Cat(self.contexts[g.move], bank))
-        place = later(position, g.seek, "position")
-        halves = Signal(32)
-        odd = position[4]
-        swapped = Signal(16 + g.window - 1)
-        m.d.comb += halves.eq(Mux(odd, Cat(upper, lower), Cat(lower, upper)))
-        m.d.comb += swapped.eq(halves[-len(swapped) :])
-        swapped = later(swapped, g.seek, "halves")
+        slot = Cat(self.contexts[g.move], later(self.bank, 2, "bank"))
+        addresses = Cat(upper_address, slot), Cat(next_position[5:-1], slot)
+        upper, lower = self._memories(m, recall, *addresses)
+        halves = Mux(position[4], Cat(upper, lower), Cat(lower, upper))
+        halves = later(halves[-15 - g.window :], g.seek, "halves")
 
         # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
         window = Signal(g.window)
-        m.d.comb += window.eq(shift_left(swapped, place[:4], g.window))
+        offset = later(position[:4], g.seek, "position")
+        m.d.comb += window.eq(shift_left(halves, offset, g.window))
         none, zeros, after = Signal(), Signal(3), Signal()
         looked, following = window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1]
         for signal, found_as in zip((none, zeros, after), find_one(looked, following), strict=True):
             m.d.comb += signal.eq(found_as)
 
         # The state of the step before; if that ended a run or slot, what follows it is known now.
+        # Of a field that is to be read: the bits of its first piece but for that of a half class.
+        flags = ("second", "field", "ended", "bad", "half", "tight", "high")
         state = data.StructLayout(
-            {"phase": 3, "second": 1, "field": 1, "ended": 1, "index": INDEX_BITS, "bad": 1}
+            {"phase": 3, "index": INDEX_BITS, "piece": 3, **dict.fromkeys(flags, 1)}
         )
         after_move: Any = Signal(state)
         was: Any = later(after_move, loop, "state")
@@ -305,6 +306,12 @@ class Lane(wiring.Component):
         with m.Else():
             m.d.comb += fresh.eq(Cat(zeros, was.phase[1], 1, here.second))
         m.d.comb += here.index.eq(Mux(was.phase[2], was.index, fresh))
+        # No one among the bits that were sought through, or as many zeros as no run's codeword has.
+        blank = Signal()
+        no_level = self._in_runs(sought) & was.phase[1] & (zeros == 7)
+        m.d.comb += blank.eq(
+            ~was.phase[2] & ~here.field & ((none & ~self._in_raw(sought)) | no_level)
+        )
 
         m.submodules.classes = classes = Memory(
             shape=entry_layout(), depth=1 << ADDRESS_BITS, init=[], attrs=_BLOCK
@@ -314,109 +321,135 @@ class Lane(wiring.Component):
         m.d.comb += fill.data.eq(self.fill_entry)
         found_entry = recall(classes, Cat(here.index, sought.setting, sought.parity), "entry")
 
-        # --- Cycle `move`.
-        late = g.move - g.seek - 1
-        entry: Any = later(found_entry, late, "entry")
-        step: Any = later(here, late + 1, "step")
-        bits = later(window, late + 1, "bits")
-        missing = later(none, late + 1, "none")
-        raw = known.mode == Mode.RAW if self._raw else Const(0)
-        go, room = Signal(), Signal()
+        # --- Cycle `move - 1`: all that does not wait for the entry.
+        idle = g.move - g.seek - 1
+        before: Any = later(here, idle, "here")
+        before_bits = later(window, idle, "window")
+        before_blank = later(blank, idle, "blank")
+        room, going = Signal(), Signal()
         started = later(self.start, C, "start")
-        m.d.comb += go.eq((room | started) & ~self.start)
-        in_field, in_first = Signal(), Signal()
-        m.d.comb += [in_field.eq(step.phase[2]), in_first.eq(step.phase[:2] == 0)]
-        longer = Signal()
-        m.d.comb += longer.eq(entry.half & ~bits[-1] & in_first)
-        # No one among the bits that were looked at, or as many zeros as no codeword has.
-        zero = Signal()
-        m.d.comb += zero.eq(
-            ~in_field & ~step.field & ((missing & ~raw) | (entry.field & ~(in_first)))
+        m.d.comb += going.eq((room | started) & ~self.start)
+        in_field, in_first = before.phase[2], before.phase[2] & ~before.phase[:2].any()
+        longer, first_take = Signal(), Signal(4)
+        m.d.comb += longer.eq(before.half & ~before_bits[-1])
+        m.d.comb += first_take.eq(before.piece + longer)
+        ready = data.StructLayout(
+            {
+                **dict.fromkeys(("go", "start", "damaged", "blank", "fixed", "first", "bad"), 1),
+                "take": 5,
+            }
         )
-        ends, refuses, take = Signal(), Signal(), Signal(6)
-        with m.If(in_field):
-            piece = entry.size[:3] + longer
-            m.d.comb += take.eq(Mux(in_first, piece, SOUGHT_BITS))
-            m.d.comb += ends.eq(step.phase[:2] == entry.size[3:])
-        with m.Elif(zero):
-            m.d.comb += refuses.eq(step.phase[1])
-            m.d.comb += take.eq(Mux(refuses, Mux(step.second, 16, 17), SOUGHT_BITS))
+        early: Any = Signal(ready)
+        m.d.comb += [
+            early.go.eq(going),
+            early.start.eq(self.start),
+            early.damaged.eq(self.start & known.damaged),
+            early.blank.eq(before_blank),
+            early.first.eq(in_first),
+            early.fixed.eq(~going | before_blank | in_field),
+        ]
+        with m.If(~going):
+            m.d.comb += early.take.eq(0)
+        with m.Elif(before_blank & before.phase[1]):
+            m.d.comb += early.take.eq(Mux(before.second, 16, 17))
+        with m.Elif(in_first):
+            m.d.comb += early.take.eq(first_take)
         with m.Else():
-            m.d.comb += take.eq(entry.take)
-            m.d.comb += ends.eq(entry.done)
-            m.d.comb += refuses.eq(~entry.done & ~entry.long)
-        # In the field's first piece: what is above 16 bits, but for the bit that tells of a half.
-        bad = Signal()
-        high = entry.size[4] & (
-            (bits[-1] & ~entry.half & take[:4].any())
-            | (bits[-2] & take[1:4].any())
-            | (bits[-3] & (take[:4] >= 3))
+            m.d.comb += early.take.eq(SOUGHT_BITS)
+        # In a field's first piece: bits above 16, but for the one that tells of a half class.
+        high = before.high & (
+            (before_bits[-1] & ~before.half & first_take.any())
+            | (before_bits[-2] & first_take[1:].any())
+            | (before_bits[-3] & (first_take[2] | (first_take[1] & first_take[0])))
         )
-        m.d.comb += bad.eq(
-            step.bad | entry.bad | (in_field & in_first & (high | (entry.tight & longer)))
-        )
-
-        moved = Signal.like(position)
-        current = later(position, g.move, "place")
-        m.d.comb += moved.eq(current + Mux(go, take, 0))
-        m.d.comb += next_position.eq(moved)
+        m.d.comb += early.bad.eq(before.bad | (in_first & (high | (before.tight & longer))))
+        base = Signal(g.buffer + 1)
+        base_low = Signal(5)
+        current = later(position, g.move - 1, "place")
         with m.If(self.start):
-            m.d.comb += next_position.eq(known.start << 5)
+            m.d.comb += base.eq(known.start)
+        with m.Else():
+            m.d.comb += [base.eq(current[5:]), base_low.eq(current[:5])]
+
+        # --- Cycle `move`: where the next step begins.
+        entry: Any = later(found_entry, idle, "entry")
+        step: Any = later(before, 1, "step")
+        now: Any = later(early, 1, "early")
+        bits = later(before_bits, 1, "bits")
+        word, next_word = later(base, 1, "word"), later((base + 1)[: g.buffer + 1], 1, "next_word")
+        low = later(base_low, 1, "low")
+        take, sum_ = Signal(6), Signal(7)
+        m.d.comb += take.eq(Mux(now.fixed, now.take, entry.take))
+        m.d.comb += sum_.eq(low + take)
+        # Only what is refused moves by more than a word.
+        m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], next_word, word)))
+        m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], next_word, word))
+        beyond = Signal()
+        m.d.sync += beyond.eq(Mux(sum_[6], next_word[-1], next_position[-1] & sum_[:5].any()))
+
+        ends, refuses = Signal(), Signal()
+        in_field = step.phase[2]
+        with m.If(in_field):
+            m.d.comb += ends.eq(step.phase[:2] == entry.size[3:])
+        with m.Elif(now.blank):
+            m.d.comb += refuses.eq(step.phase[1])
+        with m.Else():
+            m.d.comb += [ends.eq(entry.done), refuses.eq(~entry.done & ~entry.long)]
+        bad = Signal()
+        m.d.comb += bad.eq(now.bad | entry.bad)
+
         m.d.comb += [after_move.eq(step), after_move.ended.eq(0)]
         is_run = Signal()
-        m.d.comb += is_run.eq(self._in_runs(known) & ~step.second)
-        with m.If(self.start):
+        m.d.comb += is_run.eq(self._in_runs(later(known, 1, "known_now")) & ~step.second)
+        with m.If(now.start):
             m.d.comb += after_move.eq(0)
-        with m.Elif(go):
+        with m.Elif(now.go):
             m.d.comb += after_move.field.eq(0)
             with m.If(ends):
                 m.d.comb += [after_move.phase.eq(0), after_move.second.eq(0)]
                 m.d.comb += [after_move.bad.eq(0), after_move.ended.eq(is_run)]
             with m.Else():
                 m.d.comb += after_move.bad.eq(in_field & bad)
-                m.d.comb += after_move.phase.eq(Mux(in_field | zero, step.phase + 1, FIELD_PHASE))
+                m.d.comb += after_move.phase.eq(
+                    Mux(in_field | now.blank, step.phase + 1, FIELD_PHASE)
+                )
+            with m.If(~in_field):
+                m.d.comb += [after_move.piece.eq(entry.size), after_move.high.eq(entry.size[4])]
+                m.d.comb += [after_move.half.eq(entry.half), after_move.tight.eq(entry.tight)]
 
         # --- To cycle `add`: the bits that were passed, with a one before them in a field.
         lead = Signal()
-        m.d.comb += lead.eq(Mux(in_field, in_first, step.field))
+        m.d.comb += lead.eq(now.first | (~in_field & step.field))
+        with_lead = Cat(bits, lead, Const(0, g.window))
         passed = Signal(g.window + 1)
-        m.d.comb += passed.eq(
-            shift_left(
-                Cat(bits, lead, Const(0, g.window)), take[: g.window.bit_length()], g.window + 1
-            )
-        )
-        found = data.StructLayout(
-            dict.fromkeys(
-                ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first"), 1
-            )
-        )
-        token: Any = Signal(found)
+        m.d.comb += passed.eq(shift_left(with_lead, take[: g.window.bit_length()], g.window + 1))
+        names = ("go", "ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
+        token: Any = Signal(data.StructLayout(dict.fromkeys(names, 1)))
         m.d.comb += [
-            token.ends.eq(go & ends),
-            token.refuses.eq(go & refuses),
+            token.go.eq(now.go),
+            token.ends.eq(now.go & ends),
+            token.refuses.eq(now.go & refuses),
             token.run.eq(is_run),
             token.bad.eq(bad),
-            token.start.eq(self.start),
-            token.damaged.eq(self.start & known.damaged),
-            token.piece.eq(in_field & ~in_first),
-            token.first.eq(in_first),
+            token.start.eq(now.start),
+            token.damaged.eq(now.damaged),
+            token.piece.eq(in_field & ~now.first),
+            token.first.eq(now.first),
         ]
         passed = later(passed, g.seek, "passed")
         added: Any = later(token, g.seek, "added")
-        offset = later(entry.offset, g.seek, "offset")
+        entry_offset = later(entry.offset, g.seek, "offset")
+        # Of a field of more pieces, what was read; the bit above 16 too. A step that does not go
+        # leaves it.
         gathered = Signal(9, reset_less=True)
         gather = later(gathered, C - 1, "gathered")
-        # In a step that did not go, the pieces stay.
-        went = later(go, g.seek, "went")
-        with m.If(went):
+        with m.If(added.go):
             m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
         with m.Else():
             m.d.sync += gathered.eq(gather)
         whole = Signal(OFFSET_BITS)
         m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
-        m.d.sync += value.eq(whole + offset)
-        beyond = Signal()
-        m.d.comb += beyond.eq(position[-1] & position[:6].any())
+        m.d.sync += value.eq(whole + entry_offset)
 
         # --- From cycle `mean` on.
         token = later(added, 1, "meant")
@@ -430,22 +463,17 @@ class Lane(wiring.Component):
             return Const(0)
         return known.mode[0] ^ known.mode[1] if self._plain else Const(1)
 
+    def _in_raw(self, known: Any) -> Value:
+        return known.mode == Mode.RAW if self._raw else Const(0)
+
     def _in_joint(self, known: Any) -> Value:
         return known.mode == Mode.JOINT if self._joint else Const(0)
 
-    def _memories(
-        self, m: Module, recall: Any, position: Signal, slot: Value
-    ) -> tuple[Value, Value]:
-        """Memories of the words' upper and lower halves; two halves in a row, from a position on.
-
-        The upper one is that at or after the position.
-        """
+    def _memories(self, m: Module, recall: Any, upper: Value, lower: Value) -> list[Any]:
+        """Read the words' upper and lower halves, each from a memory, at addresses of their own."""
         g = self.geometry
         halves = []
-        address = position[5:-1]
-        after = Signal(g.buffer)
-        m.d.comb += after.eq(address + position[4])
-        for name, place, where in (("upper", 16, after), ("lower", 0, address)):
+        for name, place, address in (("upper", 16, upper), ("lower", 0, lower)):
             memory = Memory(shape=16, depth=2 * g.contexts << g.buffer, init=[], attrs=_BLOCK)
             m.submodules[name] = memory
             write = memory.write_port()
@@ -454,8 +482,8 @@ class Lane(wiring.Component):
                 write.addr.eq(Cat(self.store_address, self.store_slot)),
                 write.data.eq(self.store_word[place : place + 16]),
             ]
-            halves.append(recall(memory, Cat(where, slot), name))
-        return halves[0], halves[1]
+            halves.append(recall(memory, address, name))
+        return halves
 
     def _mean(self, m: Module, value: Signal, known: Any, joint: Value) -> Any:
         """Tell of the value of a run or slot what it is, and whether a magnitude follows.
@@ -593,4 +621,4 @@ class Lane(wiring.Component):
         # Two steps are on their way when the next is decided on.
         room = Signal()
         m.d.comb += room.eq(~next_dead & ((next_written - next_read)[:bits] <= D - 2))
-        return later(room, 2 * C + g.move - g.push, "room")
+        return later(room, 2 * C + g.move - 1 - g.push, "room")

@@ -111,12 +111,12 @@ def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
             if write is not None:
                 write()
             # The segment that is to begin, and the weight that is to be given.
-            banked, mover = contexts[(now - g.move + 1) % C], contexts[(now - g.move) % C]
+            banked, mover = contexts[(now - g.move + 2) % C], contexts[(now - g.move + 1) % C]
             ctx.set(lane.bank, banked.bank)
             starts = mover.loaded and mover.started is None and rng.random() >= stall
             ctx.set(lane.start, starts)
             popper = contexts[(now - g.push) % C]
-            ready = popper.started is not None and now > popper.started + g.push - g.move
+            ready = popper.started is not None and now > popper.started + g.push - g.move + 1
             pops = ready and popper.valid and rng.random() >= stall
             ctx.set(lane.pop, pops)
             if starts:
