@@ -32,10 +32,29 @@ def leading_zeros(bits: Value) -> tuple[Value, Value]:
     return none, count
 
 
-def shift_left(bits: Value, amount: Value, width: int) -> Value:
-    """Return the uppermost ``width`` bits of ``bits << amount``: the largest shift comes first."""
+def seek(bits: Value) -> tuple[Value, Value]:
+    """Count the zeros above the uppermost one of 8 bits, in two LUTs' time.
+
+    Returns
+    -------
+    count : Value
+        3 bits; 7 if there is no one.
+    none : Value
+        Whether there is no one.
+    """
+    b = list(reversed([bits[n] for n in range(8)]))
+    high = b[0] | b[1] | b[2] | b[3]
+    second = ~b[0] & ~b[1] & (b[2] | b[3] | ~(b[4] | b[5]))
+    fourth = b[3] | (~b[4] & (b[5] | ~b[6]))
+    first = ~b[0] & (b[1] | (~b[2] & fourth))
+    return Cat(first, second, ~high), ~(high | b[4] | b[5] | b[6] | b[7])
+
+
+def shift_left(bits: Value, amount: Value, width: int, unit: int = 1) -> Value:
+    """Return the uppermost ``width`` bits of ``bits << amount * unit``, the largest shift first."""
     for stage in reversed(range(len(amount))):
-        moved = Cat(Const(0, 1 << stage), bits)[: len(bits)]
+        distance = unit << stage
+        moved = Cat(Const(0, distance), bits)[: len(bits)]
         bits = Mux(amount[stage], moved, bits)
-        bits = bits[max(0, len(bits) - width - (1 << stage) + 1) :]
+        bits = bits[max(0, len(bits) - width - distance + unit) :]
     return bits[len(bits) - width :]

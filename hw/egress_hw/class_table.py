@@ -9,12 +9,12 @@ words of its settings and nothing else.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress.record import MAX_SETTINGS
-from egress.setting import Mode, Setting
+from egress.setting import WINDOW_BITS, Mode, Setting
 from egress_hw.signatures import SettingLayout
 
 OFFSET_BITS = 17
@@ -32,9 +32,9 @@ SOUGHT_BITS = 8
 
 MIN_WINDOW, MAX_WINDOW = SOUGHT_BITS + 1, 16
 
-FIELD_INDEX = 0b01_1111
-"""Where a magnitude stands whose first bit, a one, was taken with the run; the next bit is added
-at the top. No codeword that may be has as many zeros."""
+FIELD_INDEX = 0b11_1111
+"""Where a magnitude stands whose first bit, a one, was taken with the run. No codeword that may be
+has as many zeros."""
 
 FAR = 1 << 16
 """A class whose values begin here has none that may be."""
@@ -44,9 +44,8 @@ FAR = 1 << 16
 class Entry:
     """What a step does that found the first one where the index of the entry says.
 
-    Index: bit 5 the code (1 for magnitudes), bit 4 whether zeros were passed in a step before, then
-    the place of the one (3 bits) and the bit after it; if zeros were passed, whether 16 (1 bit) and
-    the place of the one.
+    Index: bit 5 the code (1 for magnitudes), bit 4 whether zeros were passed in a step before, bit
+    3 whether 16 were, then the place of the one.
 
     Members
     -------
@@ -59,13 +58,10 @@ class Entry:
         before it, it is what the value is made of.
     bad : bool
         The codeword is to be refused; at once, if it is neither ``done`` nor ``long``.
-    field : bool
-        The entry is that of a magnitude whose first bit is taken.
     half : bool
-        The field's first bit tells of a half class; if it is a 0, the field has a bit more, unless
-        it is known from the index.
+        The class is a half one: if the bit after the one is 0, there is a bit more to be passed.
     tight : bool
-        It must not begin with a 0 then.
+        It must not be 0.
     size : int
     offset : int
         Modulo 2**17. The value of a level is its symbol plus one; that of a run or slot twice the
@@ -76,7 +72,6 @@ class Entry:
     done: bool = False
     long: bool = False
     bad: bool = False
-    field: bool = False
     half: bool = False
     tight: bool = False
     size: int = 0
@@ -90,7 +85,7 @@ def entry_layout() -> data.StructLayout:
             "offset": unsigned(OFFSET_BITS),
             "size": unsigned(5),
             "take": unsigned(6),
-            **dict.fromkeys(("done", "long", "bad", "field", "half", "tight"), 1),
+            **dict.fromkeys(("done", "long", "bad", "half", "tight"), 1),
         }
     )
 
@@ -103,7 +98,7 @@ def class_table(setting: Setting, window: int) -> dict[int, Entry]:
             entry = Entry(width, done=True, size=width, offset=1)
         else:
             entry = Entry(0, long=True, size=width, offset=(1 - (1 << width)) % (1 << OFFSET_BITS))
-        return dict.fromkeys(range(16), entry)
+        return dict.fromkeys(range(8), entry)
     table = dict(_code(setting, False, window))
     if setting.mode is not Mode.PLAIN:
         table.update(_code(setting, True, window))
@@ -126,27 +121,23 @@ def _code(setting: Setting, second: bool, window: int) -> Iterator[tuple[int, En
         late = place >= SOUGHT_BITS
         if late:
             taken += place & ~7
-        for after in (True,) if late else (False, True):
-            suffix = bits + triple * (1 if after else 2)
-            length = zeros + 1 + suffix
-            tight = late and (length >= 32 or bits >= 16)
-            bad = value >= FAR or (triple and not after and bits >= 16)
-            done = not late and length - taken <= window
-            offset = (value - symbols) % (1 << OFFSET_BITS)
-            if length > 32:
-                entry = Entry(33 - taken, bad=True, field=field)
-            elif done:
-                entry = Entry(length - taken, done, False, bad, field, False, False, suffix, offset)
-            else:
-                take = length - suffix - taken
-                half = triple and after
-                entry = Entry(take, done, True, bad, field, half, tight and half, suffix, offset)
-            if field:
-                yield FIELD_INDEX | after << 5, entry
-            elif late:
-                yield second << 5 | 1 << 4 | (place - SOUGHT_BITS), entry
-            else:
-                yield second << 5 | place << 1 | after, entry
+        # With the bit after the one a 1, if that tells of a half class.
+        suffix = bits + triple
+        length = zeros + 1 + suffix
+        take = length - taken
+        bad = value >= FAR
+        tight = triple and (length == WINDOW_BITS or bits >= 16)
+        offset = (value - symbols) % (1 << OFFSET_BITS)
+        if length > WINDOW_BITS:
+            entry = Entry(WINDOW_BITS + 1 - taken, bad=True)
+        elif not late and take + triple <= window:
+            entry = Entry(take, True, False, bad, triple, tight, suffix, offset)
+        else:
+            entry = Entry(take - suffix, False, True, bad, triple, tight, suffix, offset)
+        yield (
+            FIELD_INDEX if field else second << 5 | late << 4 | (place & 7 | (place & 16) >> 1),
+            entry,
+        )
         value += symbols
         bits = code.order + run + max(0, number + 1 - code.head)
         if value >= FAR:
@@ -165,7 +156,7 @@ def request_layout() -> data.StructLayout:
 class ClassTable(wiring.Component):
     """Filler of the lanes' class tables, an entry a cycle.
 
-    A raw setting takes 16 cycles, a plain one 32, one of a run mode 64.
+    A raw setting takes 9 cycles, a plain one 25, one of a run mode 50.
 
     Parameters
     ----------
@@ -225,86 +216,75 @@ class ClassTable(wiring.Component):
             m.d.comb += head.eq(setting.head)
 
         # The class, its first value, and its size: `unit` is a power of two, or too large to tell.
-        zeros, after, triple = Signal(5), Signal(), Signal()
+        zeros, triple = Signal(5), Signal()
         value, bits, unit, symbols = Signal(17), Signal(6), Signal(17), Signal(17)
         far = Signal()
         m.d.comb += triple.eq(Mux(zeros == 0, first_half, half))
         m.d.comb += symbols.eq(unit + Mux(triple, unit << 1, 0))
 
-        suffix, length, taken, late, field = Signal(6), Signal(7), Signal(5), Signal(), Signal()
+        suffix, length, take, taken = Signal(6), Signal(7), Signal(7), Signal(5)
+        swapped, late, field = Signal(5), Signal(), Signal()
         m.d.comb += field.eq(second & (zeros == 0))
-        m.d.comb += suffix.eq(bits + triple + (triple & ~after))
-        swapped = Signal(5)
-        m.d.comb += swapped.eq(zeros ^ (setting.swap & (zeros[1:] == 0) & ~second))
+        m.d.comb += suffix.eq(bits + triple)
+        m.d.comb += swapped.eq(zeros ^ (setting.swap & (zeros[1:] == 0)))
         m.d.comb += length.eq(swapped + 1 + suffix)
         m.d.comb += place.eq(swapped - second)
         m.d.comb += late.eq(~field & place[3:].any())
         m.d.comb += taken.eq(Mux(late, place & 0b11000, 0) + second)
-        rest = Signal(7)
-        m.d.comb += rest.eq(length - taken)
+        m.d.comb += take.eq(length - taken)
 
-        entry, at = self.entry, Signal(INDEX_BITS)
-        over = length > 32
-        done = ~late & (rest <= self._window)
+        entry = self.entry
+        over = length > WINDOW_BITS
+        done = ~late & (take + triple <= self._window)
         m.d.comb += [
             entry.done.eq(~over & done),
             entry.long.eq(~over & ~done),
-            entry.bad.eq(over | far | value[-1] | (triple & ~after & (bits >= 16))),
-            entry.field.eq(field),
-            entry.half.eq(triple & after & ~over & ~done),
-            entry.tight.eq(late & triple & ~over & ((length == 32) | (bits >= 16))),
+            entry.bad.eq(over | far | value[-1]),
+            entry.half.eq(triple & ~over),
+            entry.tight.eq(triple & ~over & ((length == WINDOW_BITS) | (bits >= 16))),
             entry.size.eq(suffix),
             entry.offset.eq(value - symbols),
-            entry.take.eq(Mux(over, 33 - taken, Mux(done, rest, rest - suffix))),
+            entry.take.eq(Mux(over, WINDOW_BITS + 1 - taken, Mux(done, take, take - suffix))),
         ]
-        with m.If(field):
-            m.d.comb += at.eq(Cat(Const(FIELD_INDEX, 5), after))
-        with m.Elif(late):
-            m.d.comb += at.eq(Cat(place[:3], place[4], 1, second))
-        with m.Else():
-            m.d.comb += at.eq(Cat(after, place[:3], 0, second))
         with m.If(raw):
             width = Signal(5)
             m.d.comb += width.eq(setting.order + 1)
             fits = width <= self._window
             m.d.comb += [entry.done.eq(fits), entry.long.eq(~fits), entry.bad.eq(0)]
-            m.d.comb += [entry.field.eq(0), entry.size.eq(width)]
-            m.d.comb += entry.take.eq(Mux(fits, width, 0))
+            m.d.comb += [entry.size.eq(width), entry.take.eq(Mux(fits, width, 0))]
             m.d.comb += entry.offset.eq(Mux(fits, 1, 1 - unit))
-            m.d.comb += [entry.half.eq(0), entry.tight.eq(0), at.eq(Cat(after, zeros[:3]))]
-        m.d.comb += self.address.eq(Cat(at, number, request.parity))
+            m.d.comb += [entry.half.eq(0), entry.tight.eq(0)]
+        at = Mux(field, FIELD_INDEX, Cat(place[:3], place[4], late, second))
+        m.d.comb += self.address.eq(Cat(at[:INDEX_BITS], number, request.parity))
 
         last = Signal()
         m.d.comb += last.eq(Mux(raw, zeros == 7, zeros == CLASSES - 1))
         with m.FSM():
             with m.State("Begin"):
-                m.d.sync += [zeros.eq(0), after.eq(0), far.eq(0)]
+                m.d.sync += [zeros.eq(0), far.eq(0)]
                 m.d.sync += bits.eq(Mux(raw, setting.order + 1, first))
                 m.d.sync += unit.eq(1 << Mux(raw, setting.order + 1, first))
                 m.d.sync += value.eq(Mux(second, Mux(joint, 4, 2), ~run))
                 with m.If(self.i.valid):
                     m.next = "Write"
             with m.State("Write"):
-                m.d.comb += self.write.eq(~late | after)
-                m.d.sync += after.eq(~after)
-                with m.If(after):
-                    m.d.sync += zeros.eq(zeros + 1)
-                    # A value or size that is too large to tell makes all that follow bad.
-                    sum_ = Signal(19)
-                    m.d.comb += sum_.eq(value + symbols)
-                    m.d.sync += value.eq(sum_)
-                    m.d.sync += far.eq(far | sum_[16:].any() | bits[4:].any())
-                    with m.If(~raw):
-                        growth = Signal(5)
-                        m.d.comb += growth.eq(Mux(zeros >= head, zeros + 1 - head, 0))
-                        m.d.sync += bits.eq(order + growth)
-                        m.d.sync += unit.eq(1 << (order + growth)[:5])
-                    with m.If(last):
-                        m.next = "Begin"
-                        m.d.sync += second.eq(run)
-                        with m.If(~run):
-                            m.d.sync += number.eq(number + 1)
-                            with m.If(number == request.count):
-                                m.d.sync += number.eq(0)
-                                m.d.comb += self.i.ready.eq(1)
+                m.d.comb += self.write.eq(1)
+                m.d.sync += zeros.eq(zeros + 1)
+                # A value or size that is too large to tell makes all that follow bad.
+                sum_, growth = Signal(19), Signal(5)
+                m.d.comb += sum_.eq(value + symbols)
+                m.d.sync += value.eq(sum_)
+                m.d.sync += far.eq(far | sum_[16:].any() | bits[4:].any())
+                with m.If(~raw):
+                    m.d.comb += growth.eq(Mux(zeros >= head, zeros + 1 - head, 0))
+                    m.d.sync += bits.eq(order + growth)
+                    m.d.sync += unit.eq(1 << (order + growth)[:5])
+                with m.If(last):
+                    m.next = "Begin"
+                    m.d.sync += second.eq(run)
+                    with m.If(~run):
+                        m.d.sync += number.eq(number + 1)
+                        with m.If(number == request.count):
+                            m.d.sync += number.eq(0)
+                            m.d.comb += self.i.ready.eq(1)
         return m

@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import Mode
-from egress_hw.bits import find_one, shift_left
+from egress_hw.bits import find_one, seek, shift_left
 from egress_hw.class_table import (
     ADDRESS_BITS,
     INDEX_BITS,
@@ -272,20 +272,20 @@ class Lane(wiring.Component):
         addresses = Cat(upper_address, slot), Cat(next_position[5:-1], slot)
         upper, lower = self._memories(m, recall, *addresses)
         halves = Mux(position[4], Cat(upper, lower), Cat(lower, upper))
-        halves = later(halves[-15 - g.window :], g.seek, "halves")
+        halves = later(shift_left(halves, position[3], g.window + 7, 8), g.seek, "halves")
 
         # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
         window = Signal(g.window)
-        offset = later(position[:4], g.seek, "position")
-        m.d.comb += window.eq(shift_left(halves, offset, g.window))
-        none, zeros, after = Signal(), Signal(3), Signal()
-        looked, following = window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1]
-        for signal, found_as in zip((none, zeros, after), find_one(looked, following), strict=True):
-            m.d.comb += signal.eq(found_as)
+        m.d.comb += window.eq(shift_left(halves, later(position[:3], g.seek, "place"), g.window))
+        zeros, none = seek(window[-SOUGHT_BITS:])
+        # The bit after the one, which tells of a half class.
+        after = Signal()
+        _, _, found_after = find_one(window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1])
+        m.d.comb += after.eq(found_after)
 
         # The state of the step before; if that ended a run or slot, what follows it is known now.
         # Of a field that is to be read: the bits of its first piece but for that of a half class.
-        flags = ("second", "field", "ended", "bad", "half", "tight", "high")
+        flags = ("second", "field", "ended", "bad", "high")
         state = data.StructLayout(
             {"phase": 3, "index": INDEX_BITS, "piece": 3, **dict.fromkeys(flags, 1)}
         )
@@ -298,20 +298,22 @@ class Lane(wiring.Component):
         here: Any = Signal(state)
         m.d.comb += [here.eq(was), here.second.eq(was.second | follows)]
         m.d.comb += here.field.eq(was.field | (follows & value[0]))
-        fresh = Signal(INDEX_BITS)
-        with m.If(here.field):
-            m.d.comb += fresh.eq(Cat(Const(0b11111, 5), window[-1]))
-        with m.Elif(was.phase[:2] == 0):
-            m.d.comb += fresh.eq(Cat(after, zeros, 0, here.second))
-        with m.Else():
-            m.d.comb += fresh.eq(Cat(zeros, was.phase[1], 1, here.second))
-        m.d.comb += here.index.eq(Mux(was.phase[2], was.index, fresh))
+        in_field, is_late = was.phase[2], was.phase[:2].any()
+        # Of a field, the index is known; and where there are no zeros to be counted.
+        kept = Mux(in_field, was.index[:3], 0b111)
+        m.d.comb += here.index.eq(
+            Cat(
+                Mux(in_field | here.field, kept, zeros),
+                Mux(in_field, was.index[3:5], Cat(was.phase[1], is_late) | here.field.replicate(2)),
+                here.second,
+            )
+        )
         # No one among the bits that were sought through, or as many zeros as no run's codeword has.
         blank = Signal()
         no_level = self._in_runs(sought) & was.phase[1] & (zeros == 7)
-        m.d.comb += blank.eq(
-            ~was.phase[2] & ~here.field & ((none & ~self._in_raw(sought)) | no_level)
-        )
+        m.d.comb += blank.eq(~in_field & ~here.field & ((none & ~self._in_raw(sought)) | no_level))
+        bit = Signal()
+        m.d.comb += bit.eq(Mux(in_field | here.field, window[-1], after))
 
         m.submodules.classes = classes = Memory(
             shape=entry_layout(), depth=1 << ADDRESS_BITS, init=[], attrs=_BLOCK
@@ -329,40 +331,30 @@ class Lane(wiring.Component):
         room, going = Signal(), Signal()
         started = later(self.start, C, "start")
         m.d.comb += going.eq((room | started) & ~self.start)
-        in_field, in_first = before.phase[2], before.phase[2] & ~before.phase[:2].any()
-        longer, first_take = Signal(), Signal(4)
-        m.d.comb += longer.eq(before.half & ~before_bits[-1])
-        m.d.comb += first_take.eq(before.piece + longer)
-        ready = data.StructLayout(
-            {
-                **dict.fromkeys(("go", "start", "damaged", "blank", "fixed", "first", "bad"), 1),
-                "take": 5,
-            }
-        )
-        early: Any = Signal(ready)
+        before_bit = later(bit, idle, "bit")
+        in_field = before.phase[2]
+        in_first = in_field & ~before.phase[:2].any()
+        flags = ("go", "start", "damaged", "blank", "fixed", "first", "later", "zero")
+        early: Any = Signal(data.StructLayout({**dict.fromkeys(flags, 1), "take": 5}))
         m.d.comb += [
             early.go.eq(going),
             early.start.eq(self.start),
             early.damaged.eq(self.start & known.damaged),
             early.blank.eq(before_blank),
             early.first.eq(in_first),
+            early.later.eq(in_field & ~in_first),
             early.fixed.eq(~going | before_blank | in_field),
+            # Of a half class, or not: a zero after the one.
+            early.zero.eq(~before_bit & going & ~before_blank & (in_first | ~in_field)),
         ]
         with m.If(~going):
             m.d.comb += early.take.eq(0)
         with m.Elif(before_blank & before.phase[1]):
             m.d.comb += early.take.eq(Mux(before.second, 16, 17))
         with m.Elif(in_first):
-            m.d.comb += early.take.eq(first_take)
+            m.d.comb += early.take.eq(before.piece)
         with m.Else():
             m.d.comb += early.take.eq(SOUGHT_BITS)
-        # In a field's first piece: bits above 16, but for the one that tells of a half class.
-        high = before.high & (
-            (before_bits[-1] & ~before.half & first_take.any())
-            | (before_bits[-2] & first_take[1:].any())
-            | (before_bits[-3] & (first_take[2] | (first_take[1] & first_take[0])))
-        )
-        m.d.comb += early.bad.eq(before.bad | (in_first & (high | (before.tight & longer))))
         base = Signal(g.buffer + 1)
         base_low = Signal(5)
         current = later(position, g.move - 1, "place")
@@ -380,7 +372,10 @@ class Lane(wiring.Component):
         low = later(base_low, 1, "low")
         take, sum_ = Signal(6), Signal(7)
         m.d.comb += take.eq(Mux(now.fixed, now.take, entry.take))
-        m.d.comb += sum_.eq(low + take)
+        # A codeword that ends in this step, or the first piece of a field, may be a bit longer.
+        longer = Signal()
+        m.d.comb += longer.eq(now.zero & entry.half & (entry.done | now.first))
+        m.d.comb += sum_.eq((Cat(longer, low) + Cat(longer, take))[1:])
         # Only what is refused moves by more than a word.
         m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], next_word, word)))
         m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], next_word, word))
@@ -395,8 +390,16 @@ class Lane(wiring.Component):
             m.d.comb += refuses.eq(step.phase[1])
         with m.Else():
             m.d.comb += [ends.eq(entry.done), refuses.eq(~entry.done & ~entry.long)]
+        # In a field's first piece: bits above 16, but for the one that tells of a half class.
+        high = (
+            (bits[-1] & ~entry.half & step.piece.any())
+            | (bits[-2] & (step.piece[1:].any() | (step.piece[0] & longer)))
+            | (bits[-3] & (step.piece[2] | (step.piece[1] & (step.piece[0] | longer))))
+        )
         bad = Signal()
-        m.d.comb += bad.eq(now.bad | entry.bad)
+        m.d.comb += bad.eq(
+            step.bad | entry.bad | (longer & entry.tight) | (now.first & step.high & high)
+        )
 
         m.d.comb += [after_move.eq(step), after_move.ended.eq(0)]
         is_run = Signal()
@@ -415,14 +418,14 @@ class Lane(wiring.Component):
                 )
             with m.If(~in_field):
                 m.d.comb += [after_move.piece.eq(entry.size), after_move.high.eq(entry.size[4])]
-                m.d.comb += [after_move.half.eq(entry.half), after_move.tight.eq(entry.tight)]
 
         # --- To cycle `add`: the bits that were passed, with a one before them in a field.
         lead = Signal()
         m.d.comb += lead.eq(now.first | (~in_field & step.field))
         with_lead = Cat(bits, lead, Const(0, g.window))
+        taken = shift_left(with_lead, take[: g.window.bit_length()], g.window + 2)
         passed = Signal(g.window + 1)
-        m.d.comb += passed.eq(shift_left(with_lead, take[: g.window.bit_length()], g.window + 1))
+        m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
         names = ("go", "ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
         token: Any = Signal(data.StructLayout(dict.fromkeys(names, 1)))
         m.d.comb += [
@@ -433,7 +436,7 @@ class Lane(wiring.Component):
             token.bad.eq(bad),
             token.start.eq(now.start),
             token.damaged.eq(now.damaged),
-            token.piece.eq(in_field & ~now.first),
+            token.piece.eq(now.later),
             token.first.eq(now.first),
         ]
         passed = later(passed, g.seek, "passed")
