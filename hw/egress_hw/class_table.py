@@ -9,7 +9,7 @@ words of its settings and nothing else.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -64,8 +64,8 @@ class Entry:
         It must not be 0.
     size : int
     offset : int
-        Modulo 2**17. The value of a level is its symbol plus one; that of a run or slot twice the
-        symbol, plus the bit that follows.
+        Modulo 2**17. The value of a level is its symbol plus one; that of a run or slot twice what
+        the symbol is above the threshold, plus the bit that follows.
     """
 
     take: int
@@ -109,7 +109,7 @@ def _code(setting: Setting, second: bool, window: int) -> Iterator[tuple[int, En
     joint = setting.mode is Mode.JOINT
     run = not second and setting.mode is not Mode.PLAIN
     code = setting.magnitude_code if second else setting.code
-    value = (4 if joint else 2) if second else 0 if run else 1
+    value = (4 if joint else 2) if second else -2 * setting.threshold if run else 1
     bits = code.first + run
     for number in range(CLASSES):
         triple = code.half if number else code.first_half
@@ -139,9 +139,18 @@ def _code(setting: Setting, second: bool, window: int) -> Iterator[tuple[int, En
             entry,
         )
         value += symbols
+        if bits >= 16:
+            value = FAR
         bits = code.order + run + max(0, number + 1 - code.head)
         if value >= FAR:
             value = FAR  # it stays there
+
+
+def threshold_of(setting: data.View) -> Value:
+    """Threshold that a setting's field stands for."""
+    field = setting.threshold
+    doubled = Cat(Const(0, 1), field[:2], Const(1, 1))
+    return Mux(field[3], Mux(field[2], doubled << 1, doubled), field)
 
 
 def request_layout() -> data.StructLayout:
@@ -217,7 +226,8 @@ class ClassTable(wiring.Component):
 
         # The class, its first value, and its size: `unit` is a power of two, or too large to tell.
         zeros, triple = Signal(5), Signal()
-        value, bits, unit, symbols = Signal(17), Signal(6), Signal(17), Signal(17)
+        value, bits = Signal(signed(18)), Signal(6)
+        unit, symbols = Signal(17), Signal(17)
         far = Signal()
         m.d.comb += triple.eq(Mux(zeros == 0, first_half, half))
         m.d.comb += symbols.eq(unit + Mux(triple, unit << 1, 0))
@@ -239,7 +249,7 @@ class ClassTable(wiring.Component):
         m.d.comb += [
             entry.done.eq(~over & done),
             entry.long.eq(~over & ~done),
-            entry.bad.eq(over | far | value[-1]),
+            entry.bad.eq(over | far),
             entry.half.eq(triple & ~over),
             entry.tight.eq(triple & ~over & ((length == WINDOW_BITS) | (bits >= 16))),
             entry.size.eq(suffix),
@@ -264,17 +274,20 @@ class ClassTable(wiring.Component):
                 m.d.sync += [zeros.eq(0), far.eq(0)]
                 m.d.sync += bits.eq(Mux(raw, setting.order + 1, first))
                 m.d.sync += unit.eq(1 << Mux(raw, setting.order + 1, first))
-                m.d.sync += value.eq(Mux(second, Mux(joint, 4, 2), ~run))
+                with m.If(run):
+                    m.d.sync += value.eq(-(threshold_of(setting) << 1))
+                with m.Else():
+                    m.d.sync += value.eq(Mux(second, Mux(joint, 4, 2), 1))
                 with m.If(self.i.valid):
                     m.next = "Write"
             with m.State("Write"):
                 m.d.comb += self.write.eq(1)
                 m.d.sync += zeros.eq(zeros + 1)
                 # A value or size that is too large to tell makes all that follow bad.
-                sum_, growth = Signal(19), Signal(5)
+                sum_, growth = Signal(signed(19)), Signal(5)
                 m.d.comb += sum_.eq(value + symbols)
                 m.d.sync += value.eq(sum_)
-                m.d.sync += far.eq(far | sum_[16:].any() | bits[4:].any())
+                m.d.sync += far.eq(far | (~sum_[-1] & sum_[16:].any()) | bits[4:].any())
                 with m.If(~raw):
                     m.d.comb += growth.eq(Mux(zeros >= head, zeros + 1 - head, 0))
                     m.d.sync += bits.eq(order + growth)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -492,52 +492,40 @@ class Lane(wiring.Component):
         """Tell of the value of a run or slot what it is, and whether a magnitude follows.
 
         From the threshold on, of as many slots as the stride one is followed by a magnitude above
-        one: that which ends, counted from there, in ones.
+        one: that which, counted from there, ends in ones.
         """
         layout = data.StructLayout(
-            {
-                "slot": unsigned(RUN_BITS),
-                "above": unsigned(RUN_BITS),
-                "strides": 1,
-                "big": 1,
-                "far": 1,
-                "follows": 1,
-            }
+            {"above": signed(RUN_BITS + 1), "strides": 1, "big": 1, "far": 1, "follows": 1}
         )
         meant: Any = Signal(layout)
-        slot = value[1:]
-        m.d.comb += [meant.slot.eq(slot), meant.far.eq(slot[RUN_BITS:].any())]
+        above = value[1:]
+        m.d.comb += meant.above.eq(above)
+        tops = above[RUN_BITS:]
+        m.d.comb += meant.far.eq(tops.any() & ~tops.all())
         if self._joint:
-            above = Signal(RUN_BITS + 1)
-            m.d.comb += above.eq(meant.slot - known.threshold)
             ones = above[0] & (above[1] | (known.stride == 0)) & (above[2] | ~known.stride[1])
-            m.d.comb += [
-                meant.above.eq(above),
-                meant.strides.eq(joint & ~above[-1] & (known.stride != NO_STRIDE)),
-                meant.big.eq(meant.strides & ones),
-            ]
+            m.d.comb += meant.strides.eq(joint & ~above[-1] & (known.stride != NO_STRIDE))
+            m.d.comb += meant.big.eq(meant.strides & ones)
         # The longest run, 4096, has nothing after it.
-        m.d.comb += meant.follows.eq(Mux(joint, meant.big, ~slot[12]))
+        m.d.comb += meant.follows.eq(Mux(joint, meant.big, ~above[12]))
         return meant
 
-    def _run(self, meant: Any, stride: Value) -> Value:
-        """Run of a slot."""
+    def _run(self, meant: Any, known: Any) -> Value:
+        """Run of a slot, from what it is above the threshold."""
         if not self._joint:
-            return meant.slot
-        passed = Mux(
-            stride[1], meant.above >> 3, Mux(stride[0], meant.above >> 2, meant.above >> 1)
-        )
+            return meant.above[:RUN_BITS]
+        above, stride = meant.above[:RUN_BITS], known.stride
+        passed = Mux(stride[1], above >> 3, Mux(stride[0], above >> 2, above >> 1))
         passed = Mux(meant.strides, passed, 0)
-        return Mux(meant.big, passed, (meant.slot - passed)[:RUN_BITS])
+        return Mux(meant.big, passed, (above - passed + known.threshold)[:RUN_BITS])
 
     def _push(self, m, later, recall, token, over, value, meant, known) -> Value:
         """Queue what steps found, and give weights; tells whether a context may make a step."""
         g, B = self.geometry, self._level_bits
         C, D = g.contexts, g.queue
         next_meant = later(meant, 1, "meant_then")
-        stride = later(known.stride, 1, "stride")
         run = Signal(RUN_BITS, reset_less=True)
-        m.d.sync += run.eq(self._run(next_meant, stride))
+        m.d.sync += run.eq(self._run(next_meant, later(known, 1, "known_then")))
         too_large = value[B:].any()
         if B == 16:
             too_large = Mux(known.wide, too_large, value[8:].any())

@@ -151,7 +151,7 @@ def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
                 "setting": which & 3,
                 "parity": which >> 2,
                 "mode": piece.setting.mode,
-                "threshold": piece.setting.threshold,
+                "threshold": piece.setting.threshold if piece.setting.mode is Mode.JOINT else 0,
                 "stride": known.stride,
                 "wide": piece.level_bits == 16,
             }.items():
