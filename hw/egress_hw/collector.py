@@ -2,25 +2,29 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.distributor import round_layout
-from egress_hw.signatures import Output, beat_layout, output_shape
+from egress_hw.dequantizer import Dequantizer
+from egress_hw.signatures import Output, beat_layout
+
+DEPTH = 16
+"""Beats that wait, or are on their way; a beat is given only if there is a place for it."""
+
+_DISTRIBUTED = {"ram_style": "distributed", "no_rw_check": 1}
 
 
-def weight_layout(output: Output, level_bits: int) -> data.StructLayout:
-    """Layout of one weight: ``weight`` (0 if ``error``), ``error``, ``last`` of the segment."""
-    return data.StructLayout({"weight": output_shape(output, level_bits), "error": 1, "last": 1})
+def level_layout(level_bits: int) -> data.StructLayout:
+    """Layout of what a lane gives: ``magnitude``, ``negative``, ``error``."""
+    return data.StructLayout({"magnitude": level_bits - 1, "negative": 1, "error": 1})
 
 
 class Collector(wiring.Component):
-    """Collector of the weights of a round of segments into beats.
+    """Queue of beats of levels, and a dequantizer for each lane after it.
 
-    Beat ``j`` of a round holds the ``j``-th weights of its segments. It waits for all lanes whose
-    segments have so many; no segment is longer than one before it, so that a round ends with the
-    first lane's. Gives a beat a cycle, one cycle after the last of its weights is offered.
+    A beat a cycle. The first comes `latency_cycles` after its `pop` if none waits.
 
     Parameters
     ----------
@@ -31,67 +35,99 @@ class Collector(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(weight_layout(output, level_bits))).array(lanes)`
-        From the lanes' dequantizers.
-    rounds : :py:`In(stream.Signature(round_layout(lanes)))`
-    stop : :py:`In(1)`
-        No more beats. One that is already offered stays.
+    levels : :py:`In(level_layout(level_bits)).array(lanes)`
+        In the cycle after `pop`.
+    gives : In(1)
+        There will be a `pop`, in at most 4 cycles.
+    pop : In(1)
+        A beat is given, of the lanes in `keep`; `last` if it is the record's last.
+    keep : In(lanes), last : In(1)
+    step : In(16)
+        Steady while beats of a record are inside.
+    room : Out(1)
+        There is a place for another beat.
     o : :py:`Out(stream.Signature(beat_layout(lanes, output, level_bits)))`
-    finished : :py:`Out(1)`
-        In this cycle the record's last weights are taken.
-    waits : :py:`Out(1)`
-        Registered with ``o``: there is no beat for want of weights, not of a round.
+    empty : Out(1)
+        No beat is inside, and none on its way.
     """
-
-    i: list[stream.Interface]
-    rounds: stream.Interface
-    stop: Signal
-    o: stream.Interface
-    finished: Signal
-    waits: Signal
 
     def __init__(self, lanes: int, output: Output = "bfloat16", level_bits: int = 8) -> None:
         self._lanes = lanes
+        self._level_bits = level_bits
+        self.dequantizers = [Dequantizer(output, level_bits) for _ in range(lanes)]
+        self.latency_cycles = 3 + self.dequantizers[0].latency_cycles
         super().__init__(
             {
-                "i": In(stream.Signature(weight_layout(output, level_bits))).array(lanes),
-                "rounds": In(stream.Signature(round_layout(lanes))),
-                "stop": In(1),
+                "levels": In(level_layout(level_bits)).array(lanes),
+                "gives": In(1),
+                "pop": In(1),
+                "keep": In(lanes),
+                "last": In(1),
+                "step": In(16),
+                "room": Out(1),
                 "o": Out(stream.Signature(beat_layout(lanes, output, level_bits))),
-                "finished": Out(1),
-                "waits": Out(1),
+                "empty": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        entry = self.rounds.payload
-        beat = self.o.payload
-        done = Signal(self._lanes)  # whose segment of the round has ended
-        wanted, lacking = Signal(self._lanes), Signal(self._lanes)
-        free, fire, ends_round = Signal(), Signal(), Signal()
-        m.d.comb += free.eq(self.o.ready | ~self.o.valid)
-        m.d.comb += fire.eq(free & self.rounds.valid & ~lacking.any() & ~self.stop)
-        m.d.comb += ends_round.eq(fire & self.i[0].payload.last)
-        m.d.comb += self.rounds.ready.eq(ends_round)
-        m.d.comb += self.finished.eq(ends_round & entry.final)
+        L = self._lanes
+        stages = self.dequantizers[0].latency_cycles
+        arrives, keep, last = Signal(), Signal(L), Signal()
+        m.d.sync += [arrives.eq(self.pop), keep.eq(self.keep), last.eq(self.last)]
 
-        for number, weight in enumerate(self.i):
-            want = wanted[number]
-            payload: Any = weight.payload
-            m.d.comb += want.eq((entry.top >= number) & ~done[number])
-            m.d.comb += lacking[number].eq(want & ~weight.valid)
-            m.d.comb += weight.ready.eq(fire & want)
-            with m.If(fire & want & payload.last):
-                m.d.sync += done[number].eq(1)
-            with m.If(free):
-                m.d.sync += beat.weights[number].eq(Mux(want, payload.weight, 0))
-                m.d.sync += beat.error[number].eq(want & payload.error)
-        with m.If(ends_round):
-            m.d.sync += done.eq(0)
-        with m.If(free):
-            m.d.sync += self.o.valid.eq(fire)
-            m.d.sync += beat.keep.eq(wanted)
-            m.d.sync += beat.last.eq(self.finished)
-            m.d.sync += self.waits.eq(self.rounds.valid & ~fire & ~self.stop)
+        written, read = Signal(range(DEPTH)), Signal(range(DEPTH))
+        held = Signal(range(DEPTH + 1))  # in the memories and on the way there
+        m.d.sync += written.eq(written + arrives)
+        waits, takes, advance = Signal(), Signal(), Signal()
+        # What was written in the cycle before can be read.
+        stored = Signal(range(DEPTH + 1))
+        m.d.sync += stored.eq(stored + arrives - takes)
+        m.d.comb += waits.eq(stored != 0)
+        m.d.comb += takes.eq(waits & advance)
+        m.d.sync += held.eq(held + self.gives - takes)
+        m.d.sync += self.room.eq(held + self.gives < DEPTH)
+        m.d.sync += read.eq(read + takes)
+
+        def queue(value: Any, name: str) -> Any:
+            memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_DISTRIBUTED)
+            m.submodules[name] = memory
+            write = memory.write_port()
+            m.d.comb += [write.en.eq(arrives), write.addr.eq(written), write.data.eq(value)]
+            port = memory.read_port(domain="comb")
+            m.d.comb += port.addr.eq(read)
+            return port.data
+
+        beside = queue(Cat(last, keep), "beside")
+        beat = self.o.payload
+        valid = self.o.valid
+        m.d.comb += advance.eq(self.o.ready | ~valid)
+        # What goes along with the levels through the dequantizers.
+        going = Cat(waits, beside)
+        errors = []
+        for number, dequantizer in enumerate(self.dequantizers):
+            m.submodules[f"dequantizer_{number}"] = dequantizer
+            level = queue(self.levels[number], f"queue_{number}")
+            m.d.comb += [
+                dequantizer.advance.eq(advance),
+                dequantizer.step.eq(self.step),
+                dequantizer.magnitude.eq(level.magnitude),
+                dequantizer.negative.eq(level.negative),
+                dequantizer.zero.eq(level.error | ~beside[1 + number]),
+                beat.weights[number].eq(dequantizer.weight),
+            ]
+            errors.append(level.error & beside[1 + number])
+        going = Cat(going, *errors)
+        inside = []
+        with m.If(advance):
+            for stage in range(stages):
+                later = Signal(len(going), name=f"going_{stage}")
+                m.d.sync += later.eq(going)
+                going = later
+                inside.append(later[0])
+        m.d.comb += valid.eq(going[0])
+        m.d.comb += [beat.last.eq(going[1]), beat.keep.eq(going[2 : 2 + L])]
+        m.d.comb += beat.error.eq(going[2 + L :])
+        m.d.comb += self.empty.eq((held == 0) & ~Cat(inside).any())
         return m

@@ -3,21 +3,20 @@
 from typing import get_args
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.codeword import leading_zeros
-from egress_hw.signatures import Output, level_layout, output_shape
+from egress_hw.bits import leading_zeros
+from egress_hw.signatures import Output, output_shape
 
 
 class Dequantizer(wiring.Component):
     """Dequantizer of one level a cycle.
 
-    ``level`` passes levels on as they are. ``float32`` gives the exact product of level and step,
-    ``bfloat16`` that product rounded to nearest, ties to even. Level 0 gives +0.
+    ``level`` gives levels in two's complement. ``float32`` gives the exact product of level and
+    step, ``bfloat16`` that product rounded to nearest, ties to even. Level 0 gives +0.
 
-    Throughput: one beat a cycle; `i` is ready in the same cycle in which `o` is, or while `o` is
-    not valid. Latency: `latency_cycles`.
+    Latency: `latency_cycles` of those with `advance`.
 
     Parameters
     ----------
@@ -27,13 +26,16 @@ class Dequantizer(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(level_layout(level_bits)))
-        ``-2**(level_bits - 1)`` is not a level.
+    advance : In(1)
+        In cycles without it all stays as it is.
+    magnitude : In(level_bits - 1), negative : In(1)
+        The level.
+    zero : In(1)
+        Give 0 whatever the level.
     step : In(16)
         A bfloat16 pattern as the format allows it: positive, normal, products finite. It must
-        not change while beats are inside.
-    o : Out(stream.Signature(weight_layout))
-        Members ``weight`` (`output_shape`), ``error`` and ``last`` (those of the level).
+        not change while levels are inside.
+    weight : :py:`Out(output_shape(output, level_bits))`
 
     Raises
     ------
@@ -41,9 +43,12 @@ class Dequantizer(wiring.Component):
         If ``output`` or ``level_bits`` is none of the above.
     """
 
-    i: stream.Interface
+    advance: Signal
+    magnitude: Signal
+    negative: Signal
+    zero: Signal
     step: Signal
-    o: stream.Interface
+    weight: Signal
 
     def __init__(self, output: Output, level_bits: int) -> None:
         if output not in get_args(Output):
@@ -52,38 +57,32 @@ class Dequantizer(wiring.Component):
             raise ValueError(f"level_bits must be 8 or 16, not {level_bits!r}")
         self._output: Output = output
         self._level_bits = level_bits
-        weight_layout = data.StructLayout(
-            {"weight": output_shape(output, level_bits), "error": 1, "last": 1}
-        )
         super().__init__(
             {
-                "i": In(stream.Signature(level_layout(level_bits))),
+                "advance": In(1),
+                "magnitude": In(level_bits - 1),
+                "negative": In(1),
+                "zero": In(1),
                 "step": In(16),
-                "o": Out(stream.Signature(weight_layout)),
+                "weight": Out(output_shape(output, level_bits)),
             }
         )
 
     @property
     def latency_cycles(self) -> int:
-        """Cycles from a beat of `i` to the same beat of `o`, if nothing stalls."""
+        """Cycles from a level to its weight."""
         return 1 if self._output == "level" else 3
 
     def elaborate(self, platform):
         m = Module()
-        free = Signal()
-        m.d.comb += free.eq(self.o.ready | ~self.o.valid)
-        m.d.comb += self.i.ready.eq(free)
-        # What goes along with the beat: valid, error, last.
-        beside = Cat(self.i.valid, self.i.payload.error, self.i.payload.last)
-        out = Cat(self.o.valid, self.o.payload.error, self.o.payload.last)
-        with m.If(free):
-            for stage in range(self.latency_cycles - 1):
-                delayed = Signal(3, name=f"beside_{stage}")
-                m.d.sync += delayed.eq(beside)
-                beside = delayed
-            m.d.sync += out.eq(beside)
+        with m.If(self.advance):
             if self._output == "level":
-                m.d.sync += self.o.payload.weight.eq(self.i.payload.level)
+                bits = Cat(self.magnitude, Const(0, 1)) ^ self.negative.replicate(self._level_bits)
+                level = bits + self.negative
+                with m.If(self.zero):
+                    m.d.sync += self.weight.eq(0)
+                with m.Else():
+                    m.d.sync += self.weight.eq(level)
             else:
                 self._multiply(m)
         return m
@@ -91,18 +90,16 @@ class Dequantizer(wiring.Component):
     def _multiply(self, m: Module) -> None:
         """Normalize the level, multiply, pack: a cycle each, clocked by the caller's condition."""
         B = self._level_bits
-        level = self.i.payload.level
-        negative = level < 0
-        magnitude = Mux(negative, -level, level)[: B - 1]
 
         # The magnitude's uppermost one is moved to bit B - 2.
-        zero, shift = leading_zeros(Cat(Const(0, 1), magnitude))
+        _, shift = leading_zeros(Cat(Const(1, 1), self.magnitude))
         normal = Signal(B - 1)
         normal_shift = Signal(len(shift))
         normal_sign, normal_zero = Signal(), Signal()
-        m.d.sync += normal.eq(magnitude << shift)
+        m.d.sync += normal.eq(self.magnitude << shift)
         m.d.sync += normal_shift.eq(shift)
-        m.d.sync += [normal_sign.eq(negative), normal_zero.eq(zero)]
+        m.d.sync += normal_sign.eq(self.negative)
+        m.d.sync += normal_zero.eq(self.zero | (shift == B - 1))
 
         # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5.
         product = Signal(B + 7)
@@ -121,4 +118,7 @@ class Dequantizer(wiring.Component):
             up = rest[-1] & (rest[:-1].any() | kept[0])
             # A fraction that rounds up to two carries into the exponent, as it should.
             packed = (Cat(kept, exponent) + Cat(up, Const(0, 6), carry))[:15]
-        m.d.sync += self.o.payload.weight.eq(Mux(product_zero, 0, Cat(packed, product_sign)))
+        with m.If(product_zero):
+            m.d.sync += self.weight.eq(0)
+        with m.Else():
+            m.d.sync += self.weight.eq(Cat(packed, product_sign))

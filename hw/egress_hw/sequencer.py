@@ -1,0 +1,220 @@
+"""What all lanes do in step: when a context begins with a segment, and when it gives a weight."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from egress_hw.groups import group_layout
+from egress_hw.lane import Geometry
+from egress_hw.splitter import free_layout
+
+CHUNK = 8
+"""Lanes whose weights are waited for in one step of the sum of all."""
+
+
+class Sequencer(wiring.Component):
+    """Sequencer of the groups of segments that the lanes decode.
+
+    Beats are given in order: one of each context of a round in turn, then the next of each, and so
+    on. Where one is not ready, all wait a turn, ``contexts`` cycles. A context begins with the next
+    group a turn after the last beat of the one before; a record only when the one before has
+    given all its beats.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    lanes : int
+
+    Members
+    -------
+    groups : :py:`In(stream.Signature(group_layout(lanes, contexts)))`
+    ready : In(1)
+        The class tables and what else there is of the next record are as they must be.
+    room : In(1)
+        Another beat may be given.
+    valid : In(lanes)
+        `Lane.valid` of each lane.
+    contexts, bank, start, pop : Out
+        For the lanes: see there.
+    keep : Out(lanes)
+        With `pop`: the lanes whose weights are of the beat.
+    last : Out(1)
+        With `pop`: it is the record's last beat.
+    context : Out(range(contexts)), odd : Out(1)
+        With `pop`: the beat's context, and whether its round is one of odd number since reset.
+    gives : Out(1)
+        It will be popped: a cycle or two before `pop`.
+    begin : Out(1)
+        The context begins that is the first of a record.
+    free : Out(free_layout(contexts))
+    finished : Out(1)
+        The record has given all its beats.
+    active : Out(1)
+        There is a group that has not given all its beats.
+    """
+
+    def __init__(self, geometry: Geometry, lanes: int) -> None:
+        self._geometry = geometry
+        self._lanes = lanes
+        C = geometry.contexts
+        super().__init__(
+            {
+                "groups": In(stream.Signature(group_layout(lanes, C))),
+                "ready": In(1),
+                "room": In(1),
+                "valid": In(lanes),
+                "contexts": Out(data.ArrayLayout(range(C), C)),
+                "bank": Out(1),
+                "start": Out(1),
+                "pop": Out(1),
+                "keep": Out(lanes),
+                "last": Out(1),
+                "context": Out(range(C)),
+                "odd": Out(1),
+                "gives": Out(1),
+                "begin": Out(1),
+                "free": Out(free_layout(C)),
+                "finished": Out(1),
+                "active": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        C, L = self._geometry.contexts, self._lanes
+        deep = C == 4  # there are cycles for registers on the way from and to the lanes
+        group: Any = self.groups.payload
+
+        turn = Signal(range(C))
+        m.d.sync += turn.eq(turn + 1)
+        for number in range(C):
+            m.d.sync += self.contexts[number].eq(turn - number)
+        # Of the context that is in cycle 1 of its step, all is decided.
+        here = self.contexts[1]
+
+        # Contexts' states go round, so that the one here is that of `here`.
+        counts = 3 if L > 1 else 1
+        layout = data.StructLayout(
+            {
+                "active": 1,
+                "bank": 1,
+                "stale": range(3),
+                "last": 1,
+                "beat": 16,
+                "lengths": data.ArrayLayout(16, counts),
+                "keeps": data.ArrayLayout(range(L + 1), counts),
+            }
+        )
+        state: Any = Signal(layout)
+        after: Any = Signal(layout)
+        wanted = Signal(L, init=0)
+
+        all_valid = Signal()
+        masked = self.valid | ~wanted
+        if deep:
+            chunks = [masked[at : at + CHUNK].all() for at in range(0, L, CHUNK)]
+            partly = Signal(len(chunks))
+            m.d.sync += partly.eq(Cat(chunks))
+            m.d.comb += all_valid.eq(partly.all())
+        else:
+            m.d.comb += all_valid.eq(masked.all())
+
+        # The beat that comes next is of context `next_context` of the round in bank `next_bank`.
+        next_context, next_bank, bank = Signal(range(C)), Signal(), Signal()
+        pops, ends, mine = Signal(), Signal(), Signal()
+        m.d.comb += mine.eq(here == next_context)
+        m.d.comb += bank.eq(Mux(here == 0, state.bank, next_bank))
+        m.d.comb += pops.eq(
+            mine
+            & state.active
+            & (state.bank == bank)
+            & (state.stale == 0)
+            & all_valid
+            & self.room
+        )
+        m.d.comb += ends.eq(pops & state.last)
+        with m.If(mine):
+            m.d.sync += next_bank.eq(bank)
+            with m.If(pops | (state.bank != bank)):
+                m.d.sync += next_context.eq(next_context + 1)
+
+        # The next group is for `next_start`, once that is free; the round may have no more of them.
+        next_start, no_more = Signal(range(C)), Signal()
+        fresh = Signal(init=1)  # a record begins
+        live = Signal(range(C + 1))
+        ending = Signal()
+        may, begins, skips, fits = Signal(), Signal(), Signal(), Signal()
+        # Registered: of the group that waits, which stays until it begins.
+        m.d.sync += fits.eq(self.groups.valid & ~self.groups.ready)
+        m.d.comb += may.eq((here == next_start) & ~state.active)
+        m.d.comb += skips.eq(may & no_more)
+        m.d.comb += begins.eq(
+            may & ~no_more & fits & (~fresh | (self.ready & ~ending & (live == 0)))
+        )
+        m.d.comb += self.groups.ready.eq(begins)
+        m.d.comb += self.begin.eq(begins & fresh)
+        with m.If(begins | skips):
+            m.d.sync += next_start.eq(next_start + 1)
+            m.d.sync += no_more.eq((here != C - 1) & (no_more | group.last_of_round))
+        with m.If(begins):
+            m.d.sync += fresh.eq(group.final)
+            m.d.sync += ending.eq(group.final)
+        m.d.sync += live.eq(live + begins - ends)
+        done = ends & ending & (live == 1)
+        m.d.comb += [self.finished.eq(done), self.active.eq(live != 0)]
+        with m.If(done):
+            m.d.sync += ending.eq(0)
+
+        m.d.comb += after.eq(state)
+        with m.If(state.stale != 0):
+            m.d.comb += after.stale.eq(state.stale - 1)
+        with m.If(begins):
+            # What is valid in the next turns is so of what went before.
+            m.d.comb += [after.active.eq(1), after.beat.eq(0), after.stale.eq(1 if deep else 2)]
+            m.d.comb += [after.lengths[n].eq(group.lengths[n - counts + 3]) for n in range(counts)]
+            m.d.comb += [after.keeps[n].eq(group.keeps[n - counts + 3]) for n in range(counts)]
+        with m.Elif(ends):
+            m.d.comb += [after.active.eq(0), after.bank.eq(~state.bank)]
+        with m.Elif(skips):
+            m.d.comb += after.bank.eq(~state.bank)
+        with m.Elif(pops):
+            m.d.comb += after.beat.eq(state.beat + 1)
+
+        # In the cycles before the next turn: what the next beat is.
+        kept: Any = Signal(layout, name="kept")
+        m.d.sync += kept.eq(after)
+        looked: Any = Signal(layout, name="looked")
+        m.d.comb += looked.eq(kept)
+        m.d.comb += looked.last.eq(kept.beat + 1 == kept.lengths[-1])
+        lanes = Signal(range(L + 1))
+        m.d.comb += lanes.eq(kept.keeps[-1])
+        for number in reversed(range(counts - 1)):
+            with m.If(kept.beat < kept.lengths[number]):
+                m.d.comb += lanes.eq(kept.keeps[number])
+        if deep:
+            counted = Signal(range(L + 1))
+            rest: Any = Signal(layout, name="rest")
+            m.d.sync += [counted.eq(lanes), rest.eq(looked)]
+            last: Any = Signal(layout, name="rest_then")
+            m.d.sync += [wanted.eq(Cat(counted > n for n in range(L))), last.eq(rest)]
+            m.d.sync += state.eq(last)
+        else:
+            m.d.sync += [wanted.eq(Cat(lanes > n for n in range(L))), state.eq(looked)]
+
+        # To the lanes, the start in the next cycle, the pop in the next or the one after.
+        m.d.comb += self.bank.eq(state.bank)
+        m.d.sync += self.start.eq(begins)
+        keep = wanted
+        if deep:
+            keep = Signal(L)
+            m.d.sync += keep.eq(wanted)
+        beat = Cat(pops, keep, done, here, bank)
+        if deep:
+            beat, before = Signal(len(beat)), beat
+            m.d.sync += beat.eq(before)
+        m.d.comb += self.gives.eq(pops)
+        m.d.sync += Cat(self.pop, self.keep, self.last, self.context, self.odd).eq(beat)
+        m.d.sync += [self.free.en.eq(ends), self.free.slot.eq(Cat(here, state.bank))]
+        return m
