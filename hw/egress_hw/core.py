@@ -1,19 +1,25 @@
 """The decoder core: a stream of records in, beats of weights out."""
 
 from enum import IntEnum
+from typing import Any
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from egress.record import BUFFER_RANGE, PROFILES
+from egress.errors import Reason
+from egress.record import BUFFER_RANGE, MAX_SETTINGS, PROFILES
+from egress.setting import Mode
+from egress_hw.class_table import ClassTable, entry_layout, threshold_of
 from egress_hw.collector import Collector
-from egress_hw.dequantizer import Dequantizer
-from egress_hw.distributor import Distributor
-from egress_hw.lane import Lane
-from egress_hw.parser import RecordParser
-from egress_hw.signatures import WORD_BITS, Output, beat_layout
+from egress_hw.intake import BUS_BITS, Intake
+from egress_hw.lane import Geometry, Lane, descriptor_layout, kind_layout
+from egress_hw.sequencer import Sequencer
+from egress_hw.signatures import Output, beat_layout
 from egress_hw.status import Status
+
+DEFAULT_WINDOW = {8: 10, 16: 16}
+"""Bits that a lane decodes in a step, by the largest width of levels."""
 
 
 class Idle(IntEnum):
@@ -38,24 +44,26 @@ class Idle(IntEnum):
 class Core(wiring.Component):
     """Decoder of Egress streams: words of records in, up to ``lanes`` weights a beat out.
 
-    In steady state it gives the smaller of a beat a cycle and the weights that 32 bits a cycle
-    hold, whatever the codewords' lengths, as long as no segment has more codewords than weights
-    and the segments of a round of ``lanes`` are of like size. At the input, a segment costs its
-    header word and no other cycle, a record the words of its header and a cycle. At the output,
-    a segment costs the lane's pause between two, and a record the latency of lane and dequantizer
-    and a cycle: its segments are loaded before, but decoded only once the last beat of the record
-    before is out of the lanes. Every lane has a buffer of two segments.
+    A group is ``lanes`` consecutive segments of a record, and a round ``contexts`` consecutive
+    groups; the last of a record may be smaller. The lanes decode a round's groups in turn. Beats
+    come in this order: of each group of the round its first weights, then of each its second, and
+    so on; beat ``j`` of a group holds the ``j``-th weights of its segments. A group that has no
+    ``j``-th weight is passed over.
 
-    Latency: the first beat comes `LATENCY_CYCLES` and those of lane and dequantizer after the last
-    word of the first ``lanes`` segments. A segment is checked before it is decoded, and a beat
-    needs a segment of each lane.
+    In steady state it gives the smaller of a beat a cycle and the weights that the bus holds, if no
+    segment has more codewords than weights, none of them is longer than ``window``, and the
+    segments of a round are of like size. Longer codewords take more steps (`Lane`). At the output,
+    a segment costs some turns of ``contexts`` cycles, as its lane begins anew, and a record besides
+    the latency: its segments are loaded before, but decoded only once the last beat of the record
+    before is out of the lanes. A beat that is not ready in its turn waits for the next.
 
-    Errors are those of FORMAT.md, section 9. Framing errors (1 to 6 and 11) stop the core: a beat
-    that is offered stays, no other comes, no word is taken, until reset. Weights that are lost by
-    other errors (7 to 10) come as 0 with their lanes' ``error`` bit set. The first error is kept.
+    Errors are those of FORMAT.md, section 9. Framing errors (1 to 6 and 11) stop the core: groups
+    that are complete are still decoded, as far as rounds are complete, and no word is taken until
+    reset. Weights that are lost by other errors (7 to 9) come as 0 with their lanes' ``error`` bit
+    set. The first error is kept.
 
-    What it does not check: that ``words`` of a record's header can hold all its segments is not
-    known before they end.
+    What it does not check: what is behind a segment's last weight, and that ``words`` of a record's
+    header can hold all its segments is not known before they end.
 
     Parameters
     ----------
@@ -67,14 +75,20 @@ class Core(wiring.Component):
         8, or 16 for streams of either width. Fixes the width of ``"level"`` outputs.
     buffer : str or int
         Profile of the streams, ``"small"`` or ``"large"``, or the base-2 logarithm of the largest
-        segment in words, 5..11. Every lane has a memory of twice as many words.
+        segment in words, 5..11. Every lane has room for ``2 * contexts`` such segments.
+    bus : int
+        Bits a beat of the input: 32, 64 or 128. Where the lanes are fewer than its words, or odd in
+        number, words are taken no faster than one or two a cycle (`loaders_of`).
+    contexts : int
+        Segments that a lane decodes in turn: 2, or 4 for a higher clock.
+    window : int
+        Bits that a lane decodes in a step, 9..16.
 
     Members
     -------
-    i : :py:`In(stream.Signature(32))`
-        Words of the stream; bit 31 is the earliest.
+    i : :py:`In(stream.Signature(bus))`
+        The stream; the highest bit is the earliest. Where it ends within a beat, the rest is 0.
     o : :py:`Out(stream.Signature(beat_layout(lanes, output, max_level_bits)))`
-        Beat ``j`` of round ``r`` holds the ``j``-th weights of segments ``r*lanes`` and following.
     error : :py:`Out(1)`
         An error happened since reset.
     reason : :py:`Out(4)`
@@ -95,15 +109,15 @@ class Core(wiring.Component):
     busy: Signal
     idle: Signal
 
-    LATENCY_CYCLES = 7
-    """From a word to the lane, and from the dequantizers to the output."""
-
     def __init__(
         self,
         lanes: int = 8,
         output: Output = "bfloat16",
         max_level_bits: int = 8,
         buffer: str | int = "large",
+        bus: int = 32,
+        contexts: int = 4,
+        window: int | None = None,
     ) -> None:
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be an integer, 1 or more, not {lanes!r}")
@@ -111,13 +125,19 @@ class Core(wiring.Component):
             raise ValueError(f"output must be level, float32 or bfloat16, not {output!r}")
         if max_level_bits not in (8, 16):
             raise ValueError(f"max_level_bits must be 8 or 16, not {max_level_bits!r}")
+        if bus not in BUS_BITS:
+            raise ValueError(f"bus must be 32, 64 or 128, not {bus!r}")
         self.lanes = lanes
         self.output: Output = output
         self.max_level_bits = max_level_bits
         self.buffer = buffer_exponent(buffer)
+        self.bus = bus
+        self.contexts = contexts
+        self.window = window or DEFAULT_WINDOW[max_level_bits]
+        self.geometry = Geometry(contexts, self.window, self.buffer)
         super().__init__(
             {
-                "i": In(stream.Signature(WORD_BITS)),
+                "i": In(stream.Signature(bus)),
                 "o": Out(stream.Signature(beat_layout(lanes, output, max_level_bits))),
                 "error": Out(1),
                 "reason": Out(4),
@@ -129,58 +149,162 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.parser = parser = RecordParser(self.buffer, self.max_level_bits)
-        m.submodules.distributor = distributor = Distributor(self.lanes, self.buffer)
-        m.submodules.collector = collector = Collector(self.lanes, self.output, self.max_level_bits)
-        m.submodules.status = status = Status(self.lanes)
-        wiring.connect(m, wiring.flipped(self.i), parser.i)
-        wiring.connect(m, parser.o, distributor.i)
-        wiring.connect(m, parser.record, distributor.record)
-        wiring.connect(m, distributor.rounds, collector.rounds)
+        L, C, g = self.lanes, self.contexts, self.geometry
+        m.submodules.intake = intake = Intake(L, C, g.buffer, self.max_level_bits, self.bus)
+        m.submodules.table = table = ClassTable(g.window)
+        m.submodules.sequencer = sequencer = Sequencer(g, L)
+        m.submodules.collector = collector = Collector(L, self.output, self.max_level_bits)
+        m.submodules.status = status = Status(L, C)
+        wiring.connect(m, wiring.flipped(self.i), intake.i)
+        wiring.connect(m, intake.groups, sequencer.groups)
         wiring.connect(m, collector.o, wiring.flipped(self.o))
-        for number in range(self.lanes):
-            lane = Lane(self.max_level_bits)
-            dequantizer = Dequantizer(self.output, self.max_level_bits)
-            m.submodules[f"lane_{number}"] = lane
-            m.submodules[f"dequantizer_{number}"] = dequantizer
-            segment = distributor.segments[number]
-            wiring.connect(m, segment, lane.segment)
-            wiring.connect(m, distributor.words[number], lane.words)
-            wiring.connect(m, lane.o, dequantizer.i)
-            wiring.connect(m, dequantizer.o, collector.i[number])
-            m.d.comb += dequantizer.step.eq(distributor.step)
-            m.d.comb += status.lane_faults[number].eq(lane.fault)
-            m.d.comb += status.accept[number].eq(segment.valid & segment.ready)
 
+        # Of the record that is decoded, and of the one after it once the class table has it.
+        record: Any = intake.record.payload
+        of_record = data.StructLayout({"step": 16, "wide": 1, "parity": 1})
+        coming: Any = Signal(of_record)
+        current: Any = Signal(of_record)
+        prepared = Signal()
         m.d.comb += [
-            distributor.finished.eq(collector.finished),
-            status.begin.eq(parser.record.valid & parser.record.ready),
-            status.collected.eq(collector.rounds.valid & collector.rounds.ready),
-            status.final.eq(collector.finished),
-            status.fault.eq(distributor.fault),
-            status.fault_segment.eq(distributor.fault_segment),
-            collector.stop.eq(status.stop),
+            table.i.valid.eq(intake.record.valid & ~prepared),
+            table.i.payload.settings.eq(record.settings),
+            table.i.payload.count.eq(record.count),
+            table.i.payload.parity.eq(record.parity),
+            intake.record.ready.eq(table.i.valid & table.i.ready),
+            sequencer.ready.eq(prepared & collector.empty),
+        ]
+        with m.If(intake.record.ready):
+            m.d.sync += [coming.step.eq(record.step), coming.wide.eq(record.wide)]
+            m.d.sync += [coming.parity.eq(record.parity), prepared.eq(1)]
+        with m.Elif(sequencer.begin):
+            m.d.sync += [current.eq(coming), prepared.eq(0)]
+        m.d.comb += [
+            intake.free.eq(sequencer.free),
+            intake.finished.eq(sequencer.finished),
+            collector.step.eq(current.step),
+            sequencer.room.eq(collector.room),
+            collector.gives.eq(sequencer.gives),
+            collector.pop.eq(sequencer.pop),
+            collector.keep.eq(sequencer.keep),
+            collector.last.eq(sequencer.last),
+        ]
+
+        # Broadcast to all lanes, a cycle later.
+        fill, fill_address, fill_entry = (
+            Signal(),
+            Signal(len(table.address)),
+            Signal(entry_layout()),
+        )
+        m.d.sync += [fill.eq(table.write), fill_address.eq(table.address)]
+        m.d.sync += fill_entry.eq(table.entry)
+        stores = self._broadcast(m, intake, record)
+        for number in range(L):
+            lane = Lane(g, self.max_level_bits)
+            m.submodules[f"lane_{number}"] = lane
+            writes = stores[number % intake.loaders]
+            for name in ("slot", "address", "word"):
+                m.d.comb += getattr(lane, f"store_{name}").eq(writes[f"store_{name}"])
+            m.d.comb += [
+                lane.store.eq(writes["store"][number // intake.loaders]),
+                lane.describe.eq(writes["describe"][number // intake.loaders]),
+                lane.describe_slot.eq(writes["describe_slot"]),
+                lane.descriptor.eq(writes["descriptor"]),
+                lane.fill.eq(fill),
+                lane.fill_address.eq(fill_address),
+                lane.fill_entry.eq(fill_entry),
+                lane.contexts.eq(sequencer.contexts),
+                lane.bank.eq(sequencer.bank),
+                lane.start.eq(sequencer.start),
+                lane.pop.eq(sequencer.pop),
+                lane.parity.eq(current.parity),
+                lane.wide.eq(current.wide),
+                sequencer.valid[number].eq(lane.valid),
+            ]
+            level: Any = collector.levels[number]
+            m.d.comb += [
+                level.magnitude.eq(lane.magnitude),
+                level.negative.eq(lane.negative),
+                level.error.eq(lane.error),
+                status.errors[number].eq(Mux(lane.error, lane.magnitude[:2], 0)),
+            ]
+
+        given, keep = Signal(), Signal(L)
+        context, odd = Signal(range(C)), Signal()
+        m.d.sync += [given.eq(sequencer.pop), keep.eq(sequencer.keep)]
+        m.d.sync += [context.eq(sequencer.context), odd.eq(sequencer.odd)]
+        m.d.comb += [
+            status.begin.eq(sequencer.begin),
+            status.given.eq(given),
+            status.keep.eq(keep),
+            status.context.eq(context),
+            status.odd.eq(odd),
+            status.fault.eq(intake.fault),
+            status.fault_segment.eq(intake.fault_segment),
             self.error.eq(status.error),
             self.reason.eq(status.reason),
             self.error_segment.eq(status.segment),
-            self.busy.eq(~parser.resting | distributor.active | self.o.valid),
+            self.busy.eq(~intake.resting | ~collector.empty),
         ]
-        self._observe(m, parser, distributor, collector, status)
+        self._observe(m, intake, sequencer)
         return m
 
-    def _observe(
-        self,
-        m: Module,
-        parser: RecordParser,
-        distributor: Distributor,
-        collector: Collector,
-        status: Status,
-    ) -> None:
+    def _broadcast(self, m: Module, intake: Intake, record: Any) -> list[dict[str, Any]]:
+        """Register what loaders write, and find the settings of segments; a dict for each loader.
+
+        Of these, ``store`` and ``describe`` have a bit for each of the loader's lanes.
+        """
+        kinds = Signal(data.ArrayLayout(data.ArrayLayout(kind_layout(), MAX_SETTINGS), 2))
+        with m.If(intake.record.valid):
+            for parity in range(2):
+                with m.If(record.parity == parity):
+                    for number in range(MAX_SETTINGS):
+                        setting: Any = record.settings[number]
+                        kind: Any = kinds[parity][number]
+                        joint = setting.mode == Mode.JOINT
+                        m.d.sync += [
+                            kind.mode.eq(setting.mode),
+                            kind.threshold.eq(Mux(joint, threshold_of(setting), 0)),
+                            kind.stride.eq(setting.stride),
+                        ]
+        writes = []
+        for number, (store, close) in enumerate(zip(intake.stores, intake.closes, strict=True)):
+            lanes = self.lanes // intake.loaders
+            of_loader = {
+                "store": Signal(lanes, name=f"store_{number}"),
+                "store_slot": Signal.like(store.slot, name=f"store_slot_{number}"),
+                "store_address": Signal.like(store.address, name=f"store_address_{number}"),
+                "store_word": Signal.like(store.word, name=f"store_word_{number}"),
+                "describe": Signal(lanes, name=f"describe_{number}"),
+                "describe_slot": Signal.like(close.slot, name=f"describe_slot_{number}"),
+                "descriptor": Signal(descriptor_layout(self.geometry), name=f"descriptor_{number}"),
+            }
+            for name in ("slot", "address", "word"):
+                m.d.sync += of_loader[f"store_{name}"].eq(getattr(store, name))
+            m.d.sync += of_loader["describe_slot"].eq(close.slot)
+            for lane in range(lanes):
+                m.d.sync += of_loader["store"][lane].eq(store.en & (store.lane == lane))
+                m.d.sync += of_loader["describe"][lane].eq(close.en & (close.lane == lane))
+            known: Any = of_loader["descriptor"]
+            m.d.sync += [
+                known.start.eq(close.start),
+                known.damaged.eq(close.damaged),
+                known.setting.eq(close.setting),
+                known.kind.eq(kinds[close.parity][close.setting]),
+            ]
+            writes.append(of_loader)
+        return writes
+
+    def _observe(self, m: Module, intake: Intake, sequencer: Sequencer) -> None:
         """Tell why there is no beat, of the cycle before, as ``o`` is registered."""
-        cause = Signal(3)
-        with m.If(status.stop):
+        cause, stopped = Signal(3), Signal()
+        fault = intake.fault
+        with m.If(fault.any() & (fault != Reason.BAD_SEGMENT_CRC.value)):
+            m.d.sync += stopped.eq(1)
+        with m.If(sequencer.active):
+            m.d.sync += cause.eq(Idle.DECODING)
+        with m.Elif(stopped):
             m.d.sync += cause.eq(Idle.STOPPED)
-        with m.Elif(parser.resting & ~distributor.active):
+        with m.Elif(intake.resting):
             m.d.sync += cause.eq(Idle.NO_RECORD)
         with m.Elif(~self.i.valid):
             m.d.sync += cause.eq(Idle.NO_INPUT)
@@ -188,12 +312,7 @@ class Core(wiring.Component):
             m.d.sync += cause.eq(Idle.LOADING)
         with m.Else():
             m.d.sync += cause.eq(Idle.BLOCKED)
-        with m.If(self.o.valid):
-            m.d.comb += self.idle.eq(Idle.NONE)
-        with m.Elif(collector.waits):
-            m.d.comb += self.idle.eq(Idle.DECODING)
-        with m.Else():
-            m.d.comb += self.idle.eq(cause)
+        m.d.comb += self.idle.eq(Mux(self.o.valid, Idle.NONE.value, cause))
 
 
 def buffer_exponent(buffer: str | int) -> int:

@@ -107,24 +107,23 @@ class Geometry:
         return self.mean + 2
 
 
+def kind_layout() -> data.StructLayout:
+    """Layout of what a lane must know of a setting besides its class table.
+
+    Members: ``mode``; of the joint mode ``threshold``, as a number of slots, else 0, and ``stride``
+    (`SettingLayout`'s field).
+    """
+    return data.StructLayout({"mode": 2, "threshold": 5, "stride": 2})
+
+
 def descriptor_layout(geometry: Geometry) -> data.StructLayout:
     """Layout of what a lane must know of a segment.
 
     Members: ``start`` (address of its first word in its slot), ``damaged`` (give errors only),
-    ``setting`` and ``parity`` (where its class table is), ``mode``, ``threshold`` and ``stride`` of
-    the setting (of the joint mode: the number of slots, and `SettingLayout`'s field), ``wide``.
+    ``setting`` (which of the record's) and its ``kind``.
     """
     return data.StructLayout(
-        {
-            "start": unsigned(geometry.buffer),
-            "damaged": 1,
-            "setting": 2,
-            "parity": 1,
-            "mode": 2,
-            "threshold": 5,
-            "stride": 2,
-            "wide": 1,
-        }
+        {"start": unsigned(geometry.buffer), "damaged": 1, "setting": 2, "kind": kind_layout()}
     )
 
 
@@ -173,6 +172,9 @@ class Lane(wiring.Component):
         Write into the class table.
     contexts : :py:`In(data.ArrayLayout(range(contexts), contexts))`
         Number of the context that is in cycle 0, 1, ... of its step.
+    parity : In(1), wide : In(1)
+        Of the record: where its class table is, and whether levels have 16 bits, not 8. Steady
+        while contexts have a segment of it.
     bank : In(1)
         Which of its slots the context has that is in cycle ``move - 2`` (modulo ``contexts``) of
         its step.
@@ -220,6 +222,8 @@ class Lane(wiring.Component):
                 "fill_address": In(ADDRESS_BITS),
                 "fill_entry": In(entry_layout()),
                 "contexts": In(data.ArrayLayout(range(C), C)),
+                "parity": In(1),
+                "wide": In(1),
                 "bank": In(1),
                 "start": In(1),
                 "pop": In(1),
@@ -321,7 +325,7 @@ class Lane(wiring.Component):
         fill = classes.write_port()
         m.d.comb += [fill.en.eq(self.fill), fill.addr.eq(self.fill_address)]
         m.d.comb += fill.data.eq(self.fill_entry)
-        found_entry = recall(classes, Cat(here.index, sought.setting, sought.parity), "entry")
+        found_entry = recall(classes, Cat(here.index, sought.setting, self.parity), "entry")
 
         # --- Cycle `move - 1`: all that does not wait for the entry.
         idle = g.move - g.seek - 1
@@ -464,13 +468,13 @@ class Lane(wiring.Component):
         """Whether a segment's mode is zero-run or joint; constant as far as `modes` decide it."""
         if not self._runs:
             return Const(0)
-        return known.mode[0] ^ known.mode[1] if self._plain else Const(1)
+        return known.kind.mode[0] ^ known.kind.mode[1] if self._plain else Const(1)
 
     def _in_raw(self, known: Any) -> Value:
-        return known.mode == Mode.RAW if self._raw else Const(0)
+        return known.kind.mode == Mode.RAW if self._raw else Const(0)
 
     def _in_joint(self, known: Any) -> Value:
-        return known.mode == Mode.JOINT if self._joint else Const(0)
+        return known.kind.mode == Mode.JOINT if self._joint else Const(0)
 
     def _memories(self, m: Module, recall: Any, upper: Value, lower: Value) -> list[Any]:
         """Read the words' upper and lower halves, each from a memory, at addresses of their own."""
@@ -503,8 +507,12 @@ class Lane(wiring.Component):
         tops = above[RUN_BITS:]
         m.d.comb += meant.far.eq(tops.any() & ~tops.all())
         if self._joint:
-            ones = above[0] & (above[1] | (known.stride == 0)) & (above[2] | ~known.stride[1])
-            m.d.comb += meant.strides.eq(joint & ~above[-1] & (known.stride != NO_STRIDE))
+            ones = (
+                above[0]
+                & (above[1] | (known.kind.stride == 0))
+                & (above[2] | ~known.kind.stride[1])
+            )
+            m.d.comb += meant.strides.eq(joint & ~above[-1] & (known.kind.stride != NO_STRIDE))
             m.d.comb += meant.big.eq(meant.strides & ones)
         # The longest run, 4096, has nothing after it.
         m.d.comb += meant.follows.eq(Mux(joint, meant.big, ~above[12]))
@@ -514,10 +522,10 @@ class Lane(wiring.Component):
         """Run of a slot, from what it is above the threshold."""
         if not self._joint:
             return meant.above[:RUN_BITS]
-        above, stride = meant.above[:RUN_BITS], known.stride
+        above, stride = meant.above[:RUN_BITS], known.kind.stride
         passed = Mux(stride[1], above >> 3, Mux(stride[0], above >> 2, above >> 1))
         passed = Mux(meant.strides, passed, 0)
-        return Mux(meant.big, passed, (above - passed + known.threshold)[:RUN_BITS])
+        return Mux(meant.big, passed, (above - passed + known.kind.threshold)[:RUN_BITS])
 
     def _push(self, m, later, recall, token, over, value, meant, known) -> Value:
         """Queue what steps found, and give weights; tells whether a context may make a step."""
@@ -528,7 +536,7 @@ class Lane(wiring.Component):
         m.d.sync += run.eq(self._run(next_meant, later(known, 1, "known_then")))
         too_large = value[B:].any()
         if B == 16:
-            too_large = Mux(known.wide, too_large, value[8:].any())
+            too_large = Mux(self.wide, too_large, value[8:].any())
         token = later(token, 2, "pushed")
         over = later(over, 2, "pushed_over")
         number = later(value[:B], 2, "pushed_value")

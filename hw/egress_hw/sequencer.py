@@ -127,12 +127,7 @@ class Sequencer(wiring.Component):
         m.d.comb += mine.eq(here == next_context)
         m.d.comb += bank.eq(Mux(here == 0, state.bank, next_bank))
         m.d.comb += pops.eq(
-            mine
-            & state.active
-            & (state.bank == bank)
-            & (state.stale == 0)
-            & all_valid
-            & self.room
+            mine & state.active & (state.bank == bank) & (state.stale == 0) & all_valid & self.room
         )
         m.d.comb += ends.eq(pops & state.last)
         with m.If(mine):

@@ -6,6 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
 
+BEGIN_CYCLES = 5
+"""From when a context can begin with a record after the last beat was decided on, to its pop."""
+
 
 class Status(wiring.Component):
     """Keeper of the first error, with its segment, until reset.
@@ -63,7 +66,10 @@ class Status(wiring.Component):
         L, C = self._lanes, self._contexts
         # The number of the first segment of the round of the last beat.
         base, odd, first = Signal(32), Signal(), Signal(init=1)
-        with m.If(self.begin):
+        # The last beats of the record before may still be on their way.
+        begins = Signal(BEGIN_CYCLES)
+        m.d.sync += begins.eq(Cat(self.begin, begins))
+        with m.If(begins[-1]):
             m.d.sync += first.eq(1)
         with m.Elif(self.given):
             m.d.sync += [first.eq(0), odd.eq(self.odd)]

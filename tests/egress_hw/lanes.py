@@ -71,7 +71,7 @@ def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
     C = g.contexts
     rng = random.Random(seed)
     settings = list({piece.setting: None for group in pieces for piece in group})
-    assert len(settings) <= 8
+    assert len(settings) <= 4
     contexts = [Context(list(group)) for group in pieces]
     sim = Simulator(lane)
     sim.add_clock(1e-6)
@@ -79,6 +79,7 @@ def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
 
     async def bench(ctx):
         nonlocal now
+        ctx.set(lane.wide, any(piece.level_bits == 16 for group in pieces for piece in group))
         for number, setting in enumerate(settings):
             for index, entry in class_table(setting, g.window).items():
                 ctx.set(lane.fill, 1)
@@ -145,17 +146,15 @@ def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
             ctx.set(lane.describe_slot, slot)
             known = SettingLayout.from_bits(piece.setting.pack())
             which = settings.index(piece.setting)
+            ctx.set(lane.descriptor.start, first)
+            ctx.set(lane.descriptor.damaged, piece.damaged)
+            ctx.set(lane.descriptor.setting, which)
             for name, value in {
-                "start": first,
-                "damaged": piece.damaged,
-                "setting": which & 3,
-                "parity": which >> 2,
                 "mode": piece.setting.mode,
                 "threshold": piece.setting.threshold if piece.setting.mode is Mode.JOINT else 0,
                 "stride": known.stride,
-                "wide": piece.level_bits == 16,
             }.items():
-                ctx.set(getattr(lane.descriptor, name), int(value))
+                ctx.set(getattr(lane.descriptor.kind, name), int(value))
 
         for address, word in enumerate(piece.words, first):
             yield lambda address=address, word=word: store(address, word)
