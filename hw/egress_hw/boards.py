@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-Family = Literal["ecp5", "ice40"]
+Family = Literal["ecp5", "ice40", "gowin", "nexus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,14 @@ class Board:
     ----------
     name : str
     family : str
-        ``"ecp5"`` or ``"ice40"``.
+        ``"ecp5"``, ``"ice40"``, ``"gowin"`` or ``"nexus"``.
     device, package, speed : str
         As nextpnr's options name them: ``"85k"``, ``"CABGA381"``, ``"6"``. An iCE40's speed is
-        part of its device, and the field empty.
+        part of its device, and the field empty; a Gowin's package is its whole part number.
     clock_hz : float
         Frequency of the oscillator on the board.
+    pins : tuple of str
+        Sites for a clock, an input and an output, where nextpnr chooses none by itself.
     """
 
     name: str
@@ -29,10 +31,15 @@ class Board:
     package: str
     speed: str
     clock_hz: float
+    pins: tuple[str, str, str] | None = None
 
     @property
     def nextpnr_options(self) -> list[str]:
         """Options that select the device."""
+        if self.family == "gowin":
+            return ["--device", self.package, "--vopt", f"family={self.device}"]
+        if self.family == "nexus":
+            return ["--device", f"{self.device}-{self.speed}{self.package}"]
         speed = ["--speed", self.speed] if self.speed else []
         return [f"--{self.device}", "--package", self.package, *speed]
 
@@ -54,9 +61,29 @@ _PLATFORMS = {
     "up5k-evn": ("ice40_up5k_b_evn", "ICE40UP5KBEVNPlatform"),
     "upduino-v3": ("upduino_v3", "UpduinoV3Platform"),
     "hx8k-evn": ("ice40_hx8k_b_evn", "ICE40HX8KBEVNPlatform"),
+    "tang-nano-9k": ("tang_nano_9k", "TangNano9kPlatform"),
+    "tang-primer-20k": ("tang_primer_20k", "TangPrimer20kPlatform"),
 }
 
-BOARDS = tuple(_PLATFORMS)
+# nextpnr's name of a Gowin device, which also stands for those with memory in the package, and
+# sites of the board's clock and two other pins.
+_GOWIN = {
+    "GW1NR-9C": ("GW1N-9C", ("52", "3", "10")),
+    "GW2A-18C": ("GW2A-18C", ("H11", "T13", "M11")),
+}
+
+# amaranth-boards has no board of this family.
+_CROSSLINK_NX = Board(
+    name="crosslink-nx-evn",
+    family="nexus",
+    device="LIFCL-40",
+    package="BG400C",
+    speed="9",
+    clock_hz=12e6,
+    pins=("L13", "E17", "F13"),
+)
+
+BOARDS = (*_PLATFORMS, _CROSSLINK_NX.name)
 """Names that `board` knows."""
 
 _ECP5_PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
@@ -70,10 +97,23 @@ def board(name: str) -> Board:
     ValueError
         If there is none.
     """
+    if name == _CROSSLINK_NX.name:
+        return _CROSSLINK_NX
     if name not in _PLATFORMS:
         raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
     module, cls = _PLATFORMS[name]
     platform = getattr(import_module(f"amaranth_boards.{module}"), cls)()
+    if hasattr(platform, "part"):
+        device, pins = _GOWIN[platform.family]
+        return Board(
+            name=name,
+            family="gowin",
+            device=device,
+            package=platform.part,
+            speed="",
+            clock_hz=_clock_hz(platform),
+            pins=pins,
+        )
     # LFE5U-85F is --85k, LFE5UM5G-45F is --um5g-45k, iCE40UP5K is --up5k.
     if platform.device.startswith("LFE5U"):
         kind, _, size = platform.device.removeprefix("LFE5").lower().partition("-")

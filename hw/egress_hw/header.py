@@ -30,6 +30,23 @@ def fields_layout() -> data.StructLayout:
     )
 
 
+def record_layout() -> data.StructLayout:
+    """Layout of what lanes must know of a record.
+
+    Members: ``step``, ``count``, ``wide``, ``settings`` as in `fields_layout`; ``parity`` (0 for
+    the first record after reset, 1 for the next, and so on in turn).
+    """
+    return data.StructLayout(
+        {
+            "step": 16,
+            "count": 2,
+            "wide": 1,
+            "settings": data.ArrayLayout(SettingLayout, MAX_SETTINGS),
+            "parity": 1,
+        }
+    )
+
+
 class HeaderFields(wiring.Component):
     """Fields of a record's header, checked as the words pass.
 

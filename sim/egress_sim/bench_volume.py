@@ -42,7 +42,8 @@ class Order:
     quiet_cycles : int
         Cycles at the end in which nothing more may come out.
     watchdog_cycles : int
-        The run ends after so many cycles without a transfer on either side.
+        The run ends after so many cycles without a transfer on either side, those not counted in
+        which the source or the sink pauses.
     """
 
     stream: str
@@ -178,7 +179,7 @@ async def _carry(
             accepting = not accepting
             ready.value = int(accepting)
         await edge
-        idle += 1
+        idle += accepting and (offered or sent == words)
         if given() == "1":
             if accepting:
                 last = read_last()

@@ -1,7 +1,7 @@
 """What a core must give for a stream, from the software codec, in the order of the core's beats."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -83,45 +83,100 @@ def level_patterns(
     return weights.view(pattern_dtype(output, max_level_bits))
 
 
-def place_weights(header: Header, lanes: int) -> NDArray[np.int64]:
+def place_weights(
+    header: Header, lanes: int, contexts: int = 1, rounds: slice = slice(None)
+) -> NDArray[np.int64]:
     """Index in the tensor of the weight that each lane gives in each beat; -1 where none.
+
+    Parameters
+    ----------
+    header : Header
+    lanes, contexts : int
+        The core's: a group is ``lanes`` consecutive segments, a round ``contexts`` groups.
+    rounds : slice
+        Of which rounds; default all.
 
     Returns
     -------
     place : int64, shape (beats, lanes)
-        Beat by beat the ``j``-th weights of ``lanes`` consecutive segments.
+        Round by round the ``j``-th weights of each of its groups in turn, as long as it has some.
     """
-    lengths = header.segment_lengths()
-    segments = np.arange(-(-len(lengths) // lanes) * lanes)
-    lengths = np.pad(lengths, (0, len(segments) - len(lengths)))
+    a_round = lanes * contexts
+    first, stop, _ = rounds.indices(-(-header.segments // a_round))
+    segments = np.arange(first * a_round, stop * a_round)
+    lengths = np.zeros(len(segments), np.int64)
+    within = header.segment_lengths()[first * a_round : stop * a_round]
+    lengths[: len(within)] = within
     group = header.interleave
     start = segments // group * (group * header.segment_weights) + segments % group
-    beats = lengths.reshape(-1, lanes).max(axis=1)
-    of_round = np.repeat(np.arange(len(beats)), beats)
-    j = np.arange(len(of_round)) - np.repeat(np.cumsum(beats) - beats, beats)
-    lane_segments = of_round[:, None] * lanes + np.arange(lanes)
-    place = start[lane_segments] + j[:, None] * group
-    place[j[:, None] >= lengths[lane_segments]] = -1
+    start, lengths = start.reshape(-1, contexts, lanes), lengths.reshape(-1, contexts, lanes)
+    beats = lengths.max(axis=2)
+    steps = beats.max(axis=1)
+    of_round = np.repeat(np.arange(len(steps)), steps)
+    j = np.arange(len(of_round)) - np.repeat(np.cumsum(steps) - steps, steps)
+    if contexts > 1:
+        row, context = np.nonzero(j[:, None] < beats[of_round])
+        of_round, j = of_round[row], j[row]
+    else:
+        context = np.zeros_like(j)
+    place = start[of_round, context]
+    place += j[:, None] * group
+    place[j[:, None] >= lengths[of_round, context]] = -1
     return place
 
 
-def expect(
-    stream: bytes,
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a record holds for a core.
+
+    Members
+    -------
+    header : Header
+    patterns : uint8, uint16 or uint32, shape (weights,)
+        Bits of its weights on the output; 0 where they are lost.
+    flagged, unknown : bool, shape (weights,)
+        Weights of segments whose CRC is wrong, and of those that have a bad codeword.
+    """
+
+    header: Header
+    patterns: Patterns
+    flagged: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+
+    def beats(
+        self, lanes: int, contexts: int = 1, rounds: slice = slice(None)
+    ) -> tuple[Beats, NDArray[np.int64], NDArray[np.bool_]]:
+        """Beats of the given rounds, and ``place`` and ``judged`` as in `Expected`."""
+        place = place_weights(self.header, lanes, contexts, rounds)
+        keep = place >= 0
+        last = np.zeros(len(place), bool)
+        if rounds.stop is None or rounds.stop * lanes * contexts >= self.header.segments:
+            last[-1] = True
+        # A place of -1 takes the last weight's for a moment.
+        beats = Beats(
+            np.where(keep, self.patterns[place], self.patterns.dtype.type(0)),
+            keep,
+            keep & self.flagged[place],
+            last,
+        )
+        return beats, place, ~(keep & self.unknown[place])
+
+
+def expected_records(
+    stream: bytes | memoryview,
+    refusals: list[BitstreamError],
     *,
-    lanes: int,
     output: Output = "float32",
     max_level_bits: int = 8,
     buffer: int = BUFFER_RANGE[1],
-) -> Expected:
-    """Decode ``stream`` in software to what a core must give, ``buffer`` being a logarithm.
+) -> Iterator[Record]:
+    """Decode ``stream`` in software, record by record; ``buffer`` is a logarithm.
 
-    Nothing is raised for a stream that must be refused: see `Expected.refusals`.
+    Nothing is raised for a stream that must be refused: what is wrong goes to ``refusals``, in
+    order, and after a framing error nothing more comes.
     """
-    dtype = pattern_dtype(output, max_level_bits)
     view = memoryview(stream)
-    parts: list[tuple[Any, ...]] = []
-    refusals: list[BitstreamError] = []
-    at = number = 0
+    at = 0
     while at < len(view):
         try:
             header = Header.unpack(view[at:], 8 * at)
@@ -132,37 +187,53 @@ def expect(
                     f"{header.buffer_words} words, the core {max_level_bits} and {1 << buffer}",
                     bit_offset=8 * at,
                 )
-            record = view[at : at + header.record_size]
-            found = _Levels(header, record, refusals)
+            found = _Levels(header, view[at : at + header.record_size], refusals)
         except BitstreamError as error:
             refusals.append(error)
-            break
+            return
         patterns = level_patterns(header, found.levels, output, max_level_bits)
         patterns[found.flagged] = 0
-        place = place_weights(header, lanes)
-        keep = place >= 0
-        last = np.zeros(len(place), bool)
-        last[-1] = True
-        parts.append(
-            (
-                np.where(keep, patterns[place], 0).astype(dtype),
-                keep,
-                keep & found.flagged[place],
-                last,
-                place,
-                np.full(len(place), number),
-                ~(keep & found.unknown[place]),
-            )
+        yield Record(header, patterns, found.flagged, found.unknown)
+        at += header.record_size
+
+
+def expect(
+    stream: bytes,
+    *,
+    lanes: int,
+    output: Output = "float32",
+    max_level_bits: int = 8,
+    buffer: int = BUFFER_RANGE[1],
+    contexts: int = 1,
+) -> Expected:
+    """Decode ``stream`` in software to what a core must give, ``buffer`` being a logarithm.
+
+    Nothing is raised for a stream that must be refused: see `Expected.refusals`.
+    """
+    refusals: list[BitstreamError] = []
+    none = np.zeros((0, lanes), np.int64)
+    flags = none.astype(bool)
+    dtype = pattern_dtype(output, max_level_bits)
+    parts = [(Beats(none.astype(dtype), flags, flags, flags[:, 0]), none, flags)]
+    parts += [
+        record.beats(lanes, contexts)
+        for record in expected_records(
+            stream, refusals, output=output, max_level_bits=max_level_bits, buffer=buffer
         )
-        at += len(record)
-        number += 1
-    if not parts:
-        none = np.zeros((0, lanes), np.int64)
-        flags = none.astype(bool)
-        parts = [(none.astype(dtype), flags, flags, flags[:, 0], none, none[:, 0], flags)]
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    weights, keep, error, last, place, record, judged = columns
-    return Expected(Beats(weights, keep, error, last), place, record, judged, tuple(refusals))
+    ]
+    beats = [part[0] for part in parts]
+    return Expected(
+        Beats(
+            np.concatenate([part.weights for part in beats]),
+            np.concatenate([part.keep for part in beats]),
+            np.concatenate([part.error for part in beats]),
+            np.concatenate([part.last for part in beats]),
+        ),
+        np.concatenate([place for _, place, _ in parts]),
+        np.repeat(np.arange(len(parts)) - 1, [len(part) for part in beats]),
+        np.concatenate([judged for _, _, judged in parts]),
+        tuple(refusals),
+    )
 
 
 class _Levels:

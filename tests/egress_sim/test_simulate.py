@@ -8,7 +8,9 @@ import pytest
 import egress
 from egress_sim import runner
 from egress_sim.expected import Beats, expect
-from egress_sim.simulate import Mismatch, carry, compare, simulate
+from egress_sim.result import Mismatch
+from egress_sim.simulate import simulate
+from egress_sim.volume import carry, compare
 
 from .repeater import REPEATER
 

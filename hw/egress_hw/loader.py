@@ -1,0 +1,236 @@
+"""Loading of segments: words into the memories of lanes, checked by their CRC as they pass."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.crc.catalog import CRC16_IBM_3740
+from amaranth.lib.wiring import In, Out
+
+from egress_hw.signatures import WORD_BITS
+
+
+def store_layout(lanes: int, contexts: int, buffer: int) -> data.StructLayout:
+    """Layout of a word to be stored in a lane's memory.
+
+    Members: ``en``, ``lane`` (which of the loader's ``lanes``), ``slot``, ``address`` (within the
+    slot), ``word``.
+    """
+    return data.StructLayout(
+        {
+            "en": 1,
+            "lane": range(lanes),
+            "slot": range(2 * contexts),
+            "address": buffer,
+            "word": WORD_BITS,
+        }
+    )
+
+
+def close_layout(lanes: int, contexts: int, buffer: int) -> data.StructLayout:
+    """Layout of the news that a segment is loaded.
+
+    Members: ``en``, ``lane`` (which of the loader's ``lanes``), ``slot``, ``start`` (address of the
+    first word; the last has the slot's highest), ``setting`` (which of the record's), ``damaged``
+    (the CRC is not good), ``parity`` (the record's).
+    """
+    return data.StructLayout(
+        {
+            "en": 1,
+            "lane": range(lanes),
+            "slot": range(2 * contexts),
+            "start": buffer + 1,
+            "setting": 2,
+            "damaged": 1,
+            "parity": 1,
+        }
+    )
+
+
+class WordChecker(wiring.Component):
+    """CRC of the words of a header or segment, a word a cycle, and whether it is as it must be.
+
+    Members
+    -------
+    word : :py:`In(32)`
+        Taken in a cycle with ``valid``.
+    low : :py:`In(16)`
+        What the CRC sees for the lower half of ``word``.
+    valid, start, field : :py:`In(1)`
+        ``start``: the CRC begins with this word. ``field``: the word's lower half is the CRC that
+        must come out.
+    intact : :py:`Out(1)`
+        The CRC of all words up to the cycle before is good.
+    """
+
+    word: Signal
+    low: Signal
+    valid: Signal
+    start: Signal
+    field: Signal
+    intact: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "word": In(WORD_BITS),
+                "low": In(16),
+                "valid": In(1),
+                "start": In(1),
+                "field": In(1),
+                "intact": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # Typed so because the stubs of `amaranth.lib.crc` do not name its signals.
+        crc: Any = CRC16_IBM_3740(data_width=WORD_BITS).create()
+        m.submodules.crc = crc
+        m.d.comb += [crc.data.eq(Cat(self.low, self.word[16:])), crc.valid.eq(self.valid)]
+        m.d.comb += crc.start.eq(self.start & self.valid)
+        expected = Signal(16)
+        with m.If(self.valid & self.field):
+            m.d.sync += expected.eq(self.word[:16])
+        m.d.comb += self.intact.eq(crc.crc == expected)
+        return m
+
+
+class Loader(wiring.Component):
+    """Loader of segments, a word a cycle without a pause between segments.
+
+    A word is stored in the cycle after it is taken. A segment is closed with its last store, or
+    2 cycles later if ``pipelined``: then the CRC is computed, compared and reported in stages of
+    their own, which a fast clock needs.
+
+    Parameters
+    ----------
+    lanes, contexts, buffer : int
+        Lanes of this loader, contexts of a lane, base-2 logarithm of a slot's words.
+    pipelined : bool
+
+    Members
+    -------
+    word : :py:`In(32)`
+        Taken in a cycle with ``valid``.
+    low : :py:`In(16)`
+        What the CRC sees for the lower half of ``word``: of a segment's header its number.
+    valid, start, field : :py:`In(1)`
+        As in `WordChecker`. A segment's header comes with both.
+    begin : :py:`In(1)`
+        The word is a segment's header. It is known to be good, but for its ``crc``.
+    payload : :py:`In(1)`
+        The word is one of a segment's payload. If neither, only the CRC sees it.
+    lane, slot, parity, ends : :py:`In`
+        With ``begin``: where the segment goes; whether it is the last that this loader has of its
+        group.
+    last : :py:`Out(1)`
+        The next word of payload is the segment's last; it may change in each cycle.
+    intact : :py:`Out(1)`
+        As in `WordChecker`; 1 cycle later if ``pipelined``.
+    store : :py:`Out(store_layout(lanes, contexts, buffer))`
+    close : :py:`Out(close_layout(lanes, contexts, buffer))`
+    done : :py:`Out(1)`
+        With ``close.en``: of a segment that ``ends``.
+    """
+
+    word: Signal
+    low: Signal
+    valid: Signal
+    start: Signal
+    field: Signal
+    begin: Signal
+    payload: Signal
+    lane: Signal
+    slot: Signal
+    parity: Signal
+    ends: Signal
+    last: Signal
+    intact: Signal
+    store: data.View
+    close: data.View
+    done: Signal
+
+    def __init__(self, lanes: int, contexts: int, buffer: int, *, pipelined: bool) -> None:
+        self._buffer = buffer
+        self._pipelined = pipelined
+        super().__init__(
+            {
+                "word": In(WORD_BITS),
+                "low": In(16),
+                "valid": In(1),
+                "start": In(1),
+                "field": In(1),
+                "begin": In(1),
+                "payload": In(1),
+                "lane": In(range(lanes)),
+                "slot": In(range(2 * contexts)),
+                "parity": In(1),
+                "ends": In(1),
+                "last": Out(1),
+                "intact": Out(1),
+                "store": Out(store_layout(lanes, contexts, buffer)),
+                "close": Out(close_layout(lanes, contexts, buffer)),
+                "done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        store = self.store
+        # The address of the word that is stored; before the first, one less than its address.
+        # The last has the highest, so that nothing else need be counted.
+        address = store.address
+        words = self.word[16 : 16 + self._buffer]
+        after = Signal(self._buffer)
+        first, closing = Signal(), Signal()
+        setting, parity, ends = Signal(2), Signal(), Signal()
+        start = Signal(self._buffer)
+        m.d.comb += after.eq(address + 1)
+        m.d.comb += self.last.eq(address[1:].all() & ~address[0])
+        m.d.sync += [store.en.eq(0), closing.eq(0)]
+        with m.If(self.valid):
+            m.d.sync += store.word.eq(self.word)
+            with m.If(self.begin):
+                m.d.sync += [address.eq(~words), first.eq(1), setting.eq(self.word[30:])]
+                m.d.sync += [store.lane.eq(self.lane), store.slot.eq(self.slot)]
+                m.d.sync += [parity.eq(self.parity), ends.eq(self.ends)]
+            with m.If(self.payload):
+                m.d.sync += [store.en.eq(1), address.eq(after), first.eq(0)]
+                m.d.sync += closing.eq(self.last)
+                with m.If(first):
+                    m.d.sync += start.eq(after)
+        self._check(m)
+        known = {
+            "lane": store.lane,
+            "slot": store.slot,
+            "start": start,
+            "setting": setting,
+            "parity": parity,
+        }
+        if not self._pipelined:
+            m.d.comb += [self.close[name].eq(value) for name, value in known.items()]
+            m.d.comb += [self.close.en.eq(closing), self.close.damaged.eq(~self.intact)]
+            m.d.comb += self.done.eq(closing & ends)
+        else:
+            # The CRC is known two cycles after the last word, and the next header's words may
+            # come in the cycle after it.
+            closed, ended = Signal(), Signal()
+            m.d.sync += [closed.eq(closing), self.close.en.eq(closed)]
+            m.d.sync += [self.close.damaged.eq(~self.intact), self.done.eq(closed & ended)]
+            with m.If(closing):
+                m.d.sync += [self.close[name].eq(value) for name, value in known.items()]
+                m.d.sync += ended.eq(ends)
+        return m
+
+    def _check(self, m: Module) -> None:
+        m.submodules.checker = checker = WordChecker()
+        m.d.comb += self.intact.eq(checker.intact)
+        if not self._pipelined:
+            m.d.comb += [checker.word.eq(self.word), checker.low.eq(self.low)]
+            m.d.comb += [checker.valid.eq(self.valid), checker.start.eq(self.start)]
+            m.d.comb += checker.field.eq(self.field)
+        else:
+            m.d.comb += checker.word.eq(self.store.word)
+            m.d.sync += [checker.low.eq(self.low), checker.valid.eq(self.valid)]
+            m.d.sync += [checker.start.eq(self.start), checker.field.eq(self.field)]

@@ -1,0 +1,253 @@
+"""Splitting of a stream of several words a cycle among loaders that take one each."""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data
+from amaranth.lib.wiring import In, Out
+
+from egress.errors import Reason
+from egress_hw.loader import WordChecker
+from egress_hw.signatures import WORD_BITS
+from egress_hw.splitter import Splitter
+
+
+def place_layout(columns: int, lanes: int, contexts: int) -> data.StructLayout:
+    """Layout of what a `RowLoader` must know of a row.
+
+    Members: ``begins`` (a segment's header is in the row), ``column`` (where; 0 if not), ``mark``
+    (there are no words: the loader has no more segments of its group); and of the segment that
+    begins, ``lane`` (which of the loader's ``lanes``), ``slot``, ``parity`` (its record's),
+    ``first`` (it is the loader's first of its record).
+    """
+    return data.StructLayout(
+        {
+            "begins": 1,
+            "column": range(columns),
+            "mark": 1,
+            "lane": range(lanes),
+            "slot": range(2 * contexts),
+            "parity": 1,
+            "first": 1,
+        }
+    )
+
+
+class RowSplitter(Splitter):
+    """Splitter of a stream of several words a cycle: segment ``s`` for loader ``s % columns``.
+
+    Words stay in their columns. A row in which one segment ends and the next begins goes to both
+    loaders in the same cycle, so that a segment of ``4 * columns`` words or more costs nothing
+    but its words. Shorter ones cost 3 cycles more. A record's header costs 2 cycles a word, and
+    35 cycles or less after it for the dealer to divide.
+
+    Parameters
+    ----------
+    columns : int
+        Words in a row, and loaders: 2 or 4.
+    lanes, contexts, buffer, max_level_bits : int
+        As of `Intake`; ``columns`` divides ``lanes``.
+
+    Members
+    -------
+    words : :py:`Out(32 * columns)`
+        A row for loaders, the first word the highest.
+    places : :py:`Out(place_layout(...)).array(columns)`
+        What each loader must know of it.
+    en : :py:`Out(columns)`
+        Bit ``i``: loader ``i`` takes the row.
+    room : :py:`In(1)`
+        Every loader takes rows in this cycle and the 2 next.
+    begins : :py:`Out(1)`
+        The segments from the next cycle on are another record's.
+    parity : :py:`Out(1)`
+        Of the record that ``number`` is of.
+
+    And the members of `Splitter`.
+    """
+
+    words: Signal
+    places: list[data.View]
+    en: Signal
+    room: Signal
+    begins: Signal
+    parity: Signal
+
+    def __init__(
+        self, columns: int, lanes: int, contexts: int, buffer: int, max_level_bits: int
+    ) -> None:
+        self._log = (columns - 1).bit_length()
+        members = {
+            "words": Out(WORD_BITS * columns),
+            "places": Out(place_layout(columns, lanes // columns, contexts)).array(columns),
+            "en": Out(columns),
+            "room": In(1),
+            "begins": Out(1),
+            "parity": Out(1),
+        }
+        super().__init__(columns, lanes, contexts, buffer, max_level_bits, members)
+
+    def elaborate(self, platform):
+        columns = self._columns
+        # The row that is looked at, and the column of the next header in it or a later row.
+        self._row, self._row_valid, self._heads = Signal(WORD_BITS * columns), Signal(), Signal()
+        self._row_done = Signal()
+        self._at = Signal(range(columns))
+        self._at_word = Signal(WORD_BITS)
+        # Rows to go to the loader of the segment that began last, of that which begins, and marks
+        # to those that have no more of the group.
+        self._goes, self._mark = Signal(), Signal()
+        self._current, self._next = Signal(columns), Signal(columns, init=1)
+        self._first = Signal()
+        m = super().elaborate(platform)
+        words = [self._row.word_select(columns - 1 - c, WORD_BITS) for c in range(columns)]
+        m.d.comb += self._at_word.eq(Array(words)[self._at])
+        m.d.comb += self.i.ready.eq(~self._row_valid | self._row_done)
+        with m.If(self.i.ready):
+            m.d.sync += [self._row_valid.eq(self.i.valid), self._heads.eq(self.i.payload.head)]
+            m.d.sync += self._row.eq(self.i.payload.words)
+        m.d.comb += [self.begins.eq(self._record_begins), self.parity.eq(self._parity)]
+        self._feed_header(m)
+        self._feed_loaders(m)
+        return m
+
+    def _feed_header(self, m: Module) -> None:
+        """Give the words of a record's header one by one, each looked at in a cycle of its own."""
+        m.submodules.checker = checker = WordChecker()
+        heads, valid = Signal(), Signal()
+        m.d.comb += [self._word_valid.eq(valid), self._word_heads.eq(heads)]
+        with m.If(self._word_take):
+            m.d.sync += valid.eq(0)
+        m.d.comb += self._holds.eq(self._row_valid | valid)
+        with m.If(self._reads & ~valid & self._row_valid):
+            m.d.sync += [self._word.eq(self._at_word), valid.eq(1)]
+            m.d.sync += heads.eq(self._heads & (self._at == 0))
+            m.d.sync += self._at.eq(self._at + 1)
+            m.d.comb += self._row_done.eq(self._at == self._columns - 1)
+        m.d.comb += [
+            checker.word.eq(self._word),
+            checker.low.eq(Mux(self._index == 3, 0, self._word[:16])),
+            checker.valid.eq(self._word_counts),
+            checker.start.eq(self._index == 0),
+            checker.field.eq(self._index == 3),
+            self._intact.eq(checker.intact),
+        ]
+
+    def _feed_loaders(self, m: Module) -> None:
+        """Give the rows to the loaders, from registers."""
+        share = self._dealer.o.payload
+        lane = self._lane[self._log :]
+        # After a record's last segment: the loaders behind its own have one lane less, if it is in
+        # the last lanes; else all have lanes left.
+        behind = Cat(self._current[:number].any() for number in range(self._columns))
+        last_lane = Signal()
+        marked = Signal(self._columns)
+        m.d.comb += marked.eq(Mux(last_lane, behind, ~0))
+        with m.If(self._begin):
+            m.d.sync += self._current.eq(self._next)
+            m.d.sync += self._next.eq(self._next.rotate_left(1))
+            m.d.sync += last_lane.eq(lane == self._lanes // self._columns - 1)
+            with m.If(share.final):
+                m.d.sync += self._next.eq(1)
+            with m.If(self._next[-1]):
+                m.d.sync += self._first.eq(0)
+        with m.If(self._record_begins):
+            m.d.sync += self._first.eq(1)
+        m.d.sync += self.words.eq(self._row)
+        m.d.sync += self.en.eq(
+            Mux(self._goes, self._current, 0)
+            | Mux(self._begin, self._next, 0)
+            | Mux(self._mark, marked, 0)
+        )
+        for number, place in enumerate(self.places):
+            begins = Signal(name=f"begins_{number}")
+            m.d.comb += begins.eq(self._begin & self._next[number])
+            m.d.sync += [
+                place.begins.eq(begins),
+                place.column.eq(Mux(begins, self._at, 0)),
+                place.mark.eq(self._mark),
+                place.lane.eq(lane),
+                place.slot.eq(self._slot),
+                place.parity.eq(self._parity),
+                place.first.eq(self._first),
+            ]
+
+    def _prepare(self, m: Module) -> None:
+        columns, log, share = self._columns, self._log, self._dealer.o
+        self._ready = Signal()
+        m.d.comb += self._ready.eq(self._row_valid & self.room)
+        # Whole rows of the segment before the one in which it ends, minus one: negative in that.
+        self._rows = Signal(signed(14 - log))
+        # The words of that row before the next header are still to go.
+        self._tail, self._tail_gone = Signal(), Signal()
+        m.d.comb += self._tail.eq((self._at != 0) & ~self._tail_gone)
+        self._final = Signal()
+        # The cycle after a segment began; the column of its header, plus one.
+        self._fresh = Signal()
+        self._header_at = Signal(range(columns + 1))
+        m.d.comb += self._look.eq(self._fresh)
+        m.d.sync += self._fresh.eq(self._begin)
+        with m.If(self._record_begins):
+            m.d.sync += [self._final.eq(0), self._tail_gone.eq(1)]
+        with m.If(self._begin):
+            m.d.sync += [self._upper.eq(self._at_word[16:]), self._final.eq(share.payload.final)]
+            m.d.sync += [self._header_at.eq(self._at + 1), self._tail_gone.eq(0)]
+        # Rows are counted from that of the header, which is one, and another goes in this cycle.
+        base, planned = Signal(signed(log + 3)), Signal(signed(14))
+        m.d.comb += base.eq(self._header_at - Mux(self._goes, 3 * columns, 2 * columns))
+        m.d.comb += planned.eq(self._upper[:12] + base)
+        with m.If(self._fresh):
+            m.d.sync += [self._rows.eq(planned >> log), self._at.eq(planned[:log])]
+
+    def _walk(self, m: Module) -> None:
+        share, log = self._dealer.o, self._log
+        with m.State("Segment"):
+            with m.If(self._final):
+                with m.If(~self._tail | self._ready):
+                    m.d.comb += self._goes.eq(self._tail)
+                    m.next = "End"
+            with m.Elif(self._short):
+                self._refuse(m, Reason.BAD_LENGTH)
+            with m.Elif(self._ready):
+                m.d.comb += self._goes.eq(self._tail)
+                with m.If(share.valid & ~self._full):
+                    m.d.comb += self._begin.eq(1)
+                    m.next = "Plan"
+                    with m.If(self._at_word[18 + log : 28].any()):
+                        m.d.comb += self._row_done.eq(1)
+                        m.next = "Rows"
+                with m.Else():
+                    m.d.sync += self._tail_gone.eq(1)
+            m.d.comb += self.blocked.eq(self._row_valid & self._full & ~self._final)
+        with m.State("Plan"):
+            # Of few words: the next header may be in the same row.
+            within = Signal(log + 3)
+            m.d.comb += within.eq(self._upper[: log + 2] + self._header_at)
+            with m.If(within[log:].any()):
+                m.d.comb += self._row_done.eq(1)
+            with m.Else():
+                m.d.sync += self._tail_gone.eq(1)
+            m.next = "Wait"
+        with m.State("Wait"):
+            m.next = "Rows"
+            self._refuse_segment(m)
+        with m.State("Rows"):
+            with m.If(self._rows[-1] & ~self._fresh):
+                m.next = "Segment"
+            with m.Elif(self._ready):
+                m.d.comb += [self._goes.eq(1), self._row_done.eq(1)]
+                with m.If(~self._fresh):
+                    m.d.sync += self._rows.eq(self._rows - 1)
+                    with m.If(self._rows == 0):
+                        m.next = "Segment"
+            self._refuse_segment(m)
+        with m.State("End"):
+            with m.If(~self._none_left):
+                self._refuse(m, Reason.BAD_LENGTH)
+            with m.Elif(self.room):
+                m.d.comb += self._mark.eq(1)
+                m.next = "Header"
+
+    def _refuse_segment(self, m: Module) -> None:
+        with m.If(self._wrong):
+            self._refuse(m, Reason.BAD_SEGMENT_HEADER, here=True)
+        with m.Elif(self._exceeds):
+            self._refuse(m, Reason.BAD_LENGTH, here=True)

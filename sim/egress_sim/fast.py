@@ -1,0 +1,332 @@
+"""The engine "fast": a core compiled together with a driver in C++ (fast_harness.cpp).
+
+The core's Verilog is flattened and simplified by yosys first, which gives half as much speed again,
+then verilated. The beats that are expected are made while the simulation runs, and compared there.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress.errors import BitstreamError
+from egress_hw import tools
+from egress_hw.tools import Progress, ToolError
+from egress_sim import runner
+from egress_sim.bench_volume import Happened
+from egress_sim.expected import Record, expected_records, place_weights
+from egress_sim.pauses import Pauses, pause_pattern
+from egress_sim.result import Mismatch, Shape, Tally, pattern_text, stops
+
+CACHE_VERSION = 1
+
+SIMPLIFY = "proc; flatten; opt -full; wreduce; opt_clean -purge"
+
+# No threads: on a machine that has other work to do, two are slower than one.
+VERILATOR_OPTIONS = (
+    *("--cc", "--exe", "--prefix", "Vmodel", "-O3", "--x-assign", "fast", "--x-initial", "fast"),
+    *("--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-ALWNEVER", "--timescale", "1ns/1ps"),
+)
+
+# As in `runner`: the wheel leaves out how to include a precompiled header.
+MAKE_VARIABLES = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", "CFG_CXXFLAGS_PCH_I=-include")
+
+WATCHDOG_CYCLES = 10_000
+
+WEIGHTS_A_CHUNK = 1 << 18
+
+HARNESS = "harness"
+
+
+def build(
+    verilog: str,
+    top: str,
+    *,
+    cells: Sequence[Path] = (),
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build the simulator of a core, or find the one built earlier from the same text and tools.
+
+    Parameters
+    ----------
+    verilog : str
+        Source text.
+    top : str
+        Its top module, which has the ports of `egress_hw.axi.AxiCore`.
+    cells : sequence of Path
+        Verilog files of cells that the text uses. With them, the text is a netlist and taken as it
+        is, which compiles fast and runs slowly; else it is simplified first.
+    cache : Path, optional
+        Where simulators are kept; default a folder of the user's cache directory.
+    progress : callable, optional
+        Told when a build begins.
+
+    Returns
+    -------
+    harness : Path
+        The executable.
+
+    Raises
+    ------
+    ToolError
+        If a tool is missing, or the text does not build.
+    """
+    root = runner.verilator_root()
+    harness = (files("egress_sim") / "fast_harness.cpp").read_text()
+    parts = [verilog, top, harness, SIMPLIFY, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
+    final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
+
+    def make(work: Path) -> None:
+        if progress:
+            progress(f"building the fast simulator of {top}; up to a minute or two")
+        (work / "model.v").write_text(verilog)
+        (work / "fast_harness.cpp").write_text(harness)
+        if not cells:
+            script = f"read_verilog model.v; hierarchy -top {top}; {SIMPLIFY}"
+            script += "; write_verilog -noattr model.v"
+            tools.run("yosys", ["-q", "-p", script], work=work, timeout_s=1800, progress=progress)
+        _compile(work, top, root, cells)
+
+    runner.build_once(final, HARNESS, make)
+    return final / HARNESS
+
+
+def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
+    objects = work / "objects"
+    options = [*VERILATOR_OPTIONS, "--top-module", top, "--Mdir", "objects", "-o", HARNESS]
+    options += [f"-I{folder}" for folder in sorted({str(cell.parent) for cell in cells})]
+    sources = ["model.v", *map(str, cells), str(work.absolute() / "fast_harness.cpp")]
+    variables = [*MAKE_VARIABLES, f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}"]
+    steps = [
+        [str(root / "bin" / "verilator"), *options, *sources],
+        ["make", "-s", f"-j{runner.BUILD_JOBS}", "-C", str(objects), "-f", "Vmodel.mk", *variables],
+    ]
+    # Of an outer make.
+    environment = {name: text for name, text in os.environ.items() if name != "MAKEFLAGS"}
+    environment["VERILATOR_ROOT"] = str(root)
+    log = work / "build.log"
+    for step in steps:
+        with log.open("a") as file:
+            done = subprocess.run(
+                step, cwd=work, env=environment, stdout=file, stderr=file, check=False
+            )
+        if done.returncode:
+            raise ToolError(f"{Path(step[0]).name} could not build {top}:\n{runner.tail(log)}")
+    (objects / HARNESS).replace(work / HARNESS)
+    shutil.rmtree(objects)
+
+
+@dataclass(slots=True)
+class _Supply:
+    """Makes the beats that are expected, while the simulator runs, and knows them afterwards."""
+
+    stream: bytes
+    shape: Shape
+    refusals: list[BitstreamError] = field(default_factory=list)
+    records: int = 0
+    weights: int = 0
+    beats: int = 0
+    error: BaseException | None = None
+
+    def feed(self, sink: BinaryIO) -> None:
+        """Write all rows to ``sink``, which may be closed at any time, and close it."""
+        wanted = True
+        try:
+            for record in self._records():
+                self.records += 1
+                self.weights += record.header.weights
+                for rows in _chunks(record, self.shape):
+                    self.beats += len(rows)
+                    if wanted:
+                        try:
+                            sink.write(rows.tobytes())
+                        except BrokenPipeError:
+                            wanted = False
+        except BaseException as error:  # told by `carry`, in its own thread
+            self.error = error
+        finally:
+            with suppress(BrokenPipeError):
+                sink.close()
+
+    def _records(self) -> Iterator[Record]:
+        self.refusals.clear()
+        shape = self.shape
+        yield from expected_records(
+            self.stream,
+            self.refusals,
+            output=shape.output,
+            max_level_bits=shape.max_level_bits,
+            buffer=shape.buffer,
+        )
+
+    def mismatch(self, beat: int, lane: int, given: str) -> Mismatch:
+        """Tell what was expected in a beat."""
+        first = 0
+        for number, record in enumerate(self._records()):
+            for rounds in _rounds(record, self.shape):
+                place = place_weights(record.header, self.shape.lanes, self.shape.contexts, rounds)
+                if beat < first + len(place):
+                    beats, place, _ = record.beats(self.shape.lanes, self.shape.contexts, rounds)
+                    row = beat - first
+                    expected = "-"
+                    if beats.keep[row, lane]:
+                        expected = pattern_text(
+                            int(beats.weights[row, lane]),
+                            self.shape.dtype,
+                            bool(beats.error[row, lane]),
+                            bool(beats.last[row]),
+                        )
+                    return Mismatch(
+                        beat=beat,
+                        lane=lane,
+                        record=number,
+                        weight=int(place[row, lane]),
+                        expected=expected,
+                        given=given,
+                    )
+                first += len(place)
+        return Mismatch(beat=beat, lane=lane, record=-1, weight=-1, expected="-", given=given)
+
+
+def _rounds(record: Record, shape: Shape) -> Iterator[slice]:
+    """Cut a record's rounds into slices of about `WEIGHTS_A_CHUNK`."""
+    a_round = shape.lanes * shape.contexts
+    step = max(1, WEIGHTS_A_CHUNK // (a_round * record.header.segment_weights))
+    for first in range(0, -(-record.header.segments // a_round), step):
+        yield slice(first, first + step)
+
+
+def _chunks(record: Record, shape: Shape) -> Iterator[NDArray[np.uint8]]:
+    """Rows of a record as the simulator reads them, shape ``(beats, bytes)``."""
+    for rounds in _rounds(record, shape):
+        beats, _, judged = record.beats(shape.lanes, shape.contexts, rounds)
+        yield np.concatenate(
+            [
+                beats.weights.view(np.uint8),
+                *(_packed(mask) for mask in (beats.keep, beats.error, judged)),
+                beats.last[:, None].view(np.uint8),
+            ],
+            axis=1,
+        )
+
+
+def _packed(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Eight lanes a byte. One lane needs no packing, which for so short rows is slow."""
+    return mask.view(np.uint8) if mask.shape[1] == 1 else np.packbits(mask, 1, "little")
+
+
+def carry(
+    harness: Path,
+    stream: bytes,
+    work: Path,
+    shape: Shape,
+    *,
+    gaps: Pauses = None,
+    stalls: Pauses = None,
+    progress: Progress | None = None,
+) -> tuple[Tally, Happened]:
+    """Drive ``stream`` through a core and compare what it gives with what software does.
+
+    Parameters
+    ----------
+    harness : Path
+        Of `build`.
+    stream : bytes
+    work : Path
+        Existing directory for files.
+    shape : Shape
+        The core's parameters.
+    gaps, stalls : Pauses
+        As of `egress_sim.simulate.simulate`.
+    progress : callable, optional
+        Told every few seconds how far the run is.
+
+    Raises
+    ------
+    SimulationError
+        If the simulator dies.
+    """
+    (work / "stream").write_bytes(stream)
+    patterns = [pause_pattern(gaps, "gaps", 1), pause_pattern(stalls, "stalls", 2)]
+    command = [harness, "carry", work / "stream", shape.bus_bits // 8, shape.lanes]
+    command += [np.dtype(shape.dtype).itemsize, WATCHDOG_CYCLES, 0, 64]
+    command += ["".join(map(str, pattern)) or "-" for pattern in patterns]
+    supply = _Supply(stream, shape)
+    with (work / "errors").open("w") as errors:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+    assert process.stdin
+    assert process.stdout
+    thread = threading.Thread(target=supply.feed, args=(process.stdin,), daemon=True)
+    thread.start()
+    line = ""
+    try:
+        for text in process.stdout:
+            line = text.decode()
+            if progress and line[0] != "{":
+                cycle, sent, words = line.split()
+                share = 100 * int(sent) // int(words)
+                progress(f"cycle {int(cycle):,}: {share} % of the stream is in")
+    finally:
+        process.kill()
+        process.wait()
+        thread.join()
+        process.stdout.close()
+    if supply.error:
+        raise supply.error
+    if not line.startswith("{"):
+        raise runner.SimulationError(f"the simulator died: {runner.tail(work / 'errors')}")
+    return _tally(json.loads(line), supply)
+
+
+def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
+    names = ("cycles", "words", "beats", "first_beat", "last_word", "startup", "idle", "consumer")
+    names += ("error", "reason", "error_segment", "stuck", "seconds")
+    happened = Happened(**{name: said[name] for name in names})
+    refusals = tuple(supply.refusals)
+    missing, surplus = supply.weights - said["expected_seen"], said["surplus"]
+    if stops(refusals):
+        missing = surplus = 0
+    first = None
+    if said["differ"]:
+        first = supply.mismatch(*_given(said["first"], supply.shape))
+    elif surplus:
+        first = supply.mismatch(*_given(said["surplus_first"], supply.shape))
+    elif missing:
+        first = supply.mismatch(happened.beats, 0, "-")
+    tally = Tally(
+        records=supply.records,
+        weights=supply.weights,
+        compared=said["compared"],
+        mismatches=said["differ"] + missing + surplus,
+        first=first,
+        came=said["kept"],
+        came_before_last_word=said["kept_at_last_word"],
+        flagged=said["flagged"],
+        all_came=happened.beats == supply.beats,
+        refusals=refusals,
+    )
+    return tally, happened
+
+
+def _given(first: list[int], shape: Shape) -> tuple[int, int, str]:
+    """Beat, lane and text of a weight that the simulator tells of."""
+    beat, lane, pattern, keep, error, last = first
+    return beat, lane, pattern_text(pattern, shape.dtype, bool(error), bool(last)) if keep else "-"

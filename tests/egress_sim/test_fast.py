@@ -1,0 +1,106 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import egress
+from egress.cli import main
+from egress.record import Header, pack_segment
+from egress_hw import verilog
+from egress_sim import fast, runner
+from egress_sim.result import Mismatch, Shape
+from egress_sim.simulate import core_verilog, simulate
+
+from .repeater import REPEATER
+from .test_simulate import CORE, model_stream
+
+pytestmark = pytest.mark.cocotb
+
+ONE = Shape(lanes=1, output="float32", max_level_bits=8, buffer=9)
+
+
+def damaged(stream: bytes, at: int) -> bytes:
+    return stream[:at] + bytes([stream[at] ^ 4]) + stream[at + 1 :]
+
+
+def bad_codeword() -> bytes:
+    """A record whose second segment has no codeword at all."""
+    stream = egress.encode(np.zeros(64, np.int8), segment_weights=16, code="eg")
+    at = Header.unpack(stream).size + 8
+    return stream[:at] + pack_segment(0, bytes(4), 1) + stream[at + 8 :]
+
+
+STREAMS = {
+    "several tensors": model_stream(20_000, 3, 777),
+    "damaged": damaged(model_stream(4000, segment_weights=500), 600) + model_stream(3000),
+    "broken": model_stream(5000) + bytes(40),
+    "truncated": model_stream(5000)[:-40],
+    "bad codeword": model_stream(100) + bad_codeword(),
+}
+
+
+@pytest.mark.parametrize("pauses", [{}, {"gaps": 0.6, "stalls": [0, 1, 1, 0, 1]}])
+@pytest.mark.parametrize("name", STREAMS)
+def test_both_engines_tell_the_same(name: str, pauses: Any):
+    slow = simulate(STREAMS[name], **CORE, **pauses)
+    quick = simulate(STREAMS[name], **CORE, **pauses, engine="fast")
+    timeless = {"seconds": 0.0, "cycles_per_second": 0.0}
+    assert replace(quick, **timeless) == replace(slow, **timeless)
+    assert quick.ok == (name == "several tensors")
+
+
+def test_engine_must_be_one_there_is():
+    with pytest.raises(ValueError, match="engine must be cocotb or fast, not 'slow'"):
+        simulate(bytes(4), engine="slow")  # pyright: ignore[reportArgumentType]
+
+
+def test_every_wrong_weight_is_counted_and_the_first_is_placed(tmp_path):
+    # A core that gives bfloat16 (3 steps of 2**-8) where levels are expected: zeros are the same.
+    levels = np.zeros(3000, np.int8)
+    levels[[1234, 1400, 2900]] = 3
+    stream = model_stream(2) + egress.encode(levels, segment_weights=100)
+    built = fast.build(core_verilog(4, "bfloat16", 16, "large"), verilog.TOP)
+    shape = Shape(lanes=4, output="level", max_level_bits=16, buffer=9)
+    tally, _ = fast.carry(built, stream, tmp_path, shape)
+    assert (tally.records, tally.weights, tally.compared) == (2, 3002, 3002)
+    # One of the first record's two weights is zero.
+    assert tally.mismatches == 4
+    assert tally.first == Mismatch(
+        beat=0, lane=0, record=0, weight=0, expected="0x0003", given="0x3c40"
+    )
+
+
+@pytest.mark.parametrize("gaps", [None, 0.5])
+@pytest.mark.parametrize("stalls", [None, [1, 1, 0]])
+def test_driver_carries_every_word_and_counts_every_cycle(tmp_path, gaps, stalls):
+    built = fast.build(REPEATER, "repeater")
+    stream = model_stream(10_000)
+    words = len(stream) // 4
+    tally, happened = fast.carry(built, stream, tmp_path, ONE, gaps=gaps, stalls=stalls)
+    assert (happened.words, happened.beats) == (words, words)
+    assert (happened.error, happened.reason, happened.error_segment) == (1, 7, 0x12345678)
+    # The repeater gives words for weights: all are wrong, and as many as there are words come.
+    assert tally.compared == words
+    assert tally.mismatches >= 10_000
+    assert tally.first
+    assert (tally.first.beat, tally.first.lane, tally.first.weight) == (0, 0, 0)
+    assert happened.stuck
+    if gaps is None and stalls is None:
+        assert (happened.first_beat, happened.cycles, happened.last_word) == (
+            1,
+            words + 1,
+            words - 1,
+        )
+
+
+def test_driver_that_cannot_be_compiled_is_told():
+    with pytest.raises(runner.ToolError, match="could not build nothing"):
+        fast.build("module nothing(input clk); endmodule\n", "nothing")
+
+
+def test_command_finds_what_the_golden_model_needs_and_compares_it_all(capsys):
+    golden = Path(__file__).parents[2] / "bitstreams" / "golden" / "model.egs"
+    assert main(["simulate", str(golden), "--engine", "fast"]) == 0
+    assert "19,911 of 19,911 weights compared, 0 differ" in capsys.readouterr().out
