@@ -3,9 +3,8 @@
 from egress_hw.axi import AxiCore
 from egress_hw.core import Core, Idle
 from egress_hw.dequantizer import Dequantizer
-from egress_hw.distributor import Distributor
-from egress_hw.lane import Lane
-from egress_hw.parser import RecordParser
+from egress_hw.intake import Intake
+from egress_hw.lane import Geometry, Lane
 from egress_hw.signatures import Output
 from egress_hw.verilog import export
 
@@ -13,10 +12,10 @@ __all__ = [
     "AxiCore",
     "Core",
     "Dequantizer",
-    "Distributor",
+    "Geometry",
     "Idle",
+    "Intake",
     "Lane",
     "Output",
-    "RecordParser",
     "export",
 ]

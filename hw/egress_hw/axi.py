@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from egress_hw.core import Core
-from egress_hw.signatures import WORD_BITS, Output, output_shape
+from egress_hw.signatures import Output, output_shape
 
 
 class AxiCore(wiring.Component):
@@ -19,12 +19,12 @@ class AxiCore(wiring.Component):
 
     Parameters
     ----------
-    lanes, output, max_level_bits, buffer
+    lanes, output, max_level_bits, buffer, bus, contexts, window
         As of `Core`.
 
     Members
     -------
-    s_axis_tdata, s_axis_tvalid, s_axis_tready : :py:`In(32)`, :py:`In(1)`, :py:`Out(1)`
+    s_axis_tdata, s_axis_tvalid, s_axis_tready : :py:`In(bus)`, :py:`In(1)`, :py:`Out(1)`
         The stream.
     m_axis_tdata : :py:`Out(lanes * width)`
         Lane ``l``'s weight in bits ``(l+1)*width-1`` to ``l*width``; 0 where there is none.
@@ -60,12 +60,15 @@ class AxiCore(wiring.Component):
         output: Output = "bfloat16",
         max_level_bits: int = 8,
         buffer: str | int = "large",
+        bus: int = 32,
+        contexts: int = 4,
+        window: int | None = None,
     ) -> None:
-        self.core = Core(lanes, output, max_level_bits, buffer)
+        self.core = Core(lanes, output, max_level_bits, buffer, bus, contexts, window)
         width = output_shape(output, max_level_bits).width
         super().__init__(
             {
-                "s_axis_tdata": In(WORD_BITS),
+                "s_axis_tdata": In(bus),
                 "s_axis_tvalid": In(1),
                 "s_axis_tready": Out(1),
                 "m_axis_tdata": Out(lanes * width),
@@ -88,7 +91,8 @@ class AxiCore(wiring.Component):
         beat = core.o.payload
         tdata = Value.cast(beat.weights)
         lane_bytes = len(self.m_axis_tkeep) // core.lanes
-        from_first = [self.s_axis_tdata.word_select(at, 8) for at in range(4)]
+        bus_bytes = len(self.s_axis_tdata) // 8
+        from_first = [self.s_axis_tdata.word_select(at, 8) for at in range(bus_bytes)]
         m.d.comb += [
             core.i.payload.eq(Cat(*reversed(from_first))),
             core.i.valid.eq(self.s_axis_tvalid),

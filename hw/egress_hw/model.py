@@ -60,10 +60,14 @@ class Expectation:
 
 
 def beats(
-    record: bytes, lanes: int, output: Output = "bfloat16", max_level_bits: int = 8
+    record: bytes,
+    lanes: int,
+    output: Output = "bfloat16",
+    max_level_bits: int = 8,
+    contexts: int = 4,
 ) -> list[Beat]:
     """Beats that a core gives for ``record``, which must not break framing."""
-    expected = expect(record, lanes, output, max_level_bits)
+    expected = expect(record, lanes, output, max_level_bits, contexts=contexts)
     if expected.stops:
         reason, segment = expected.faults[-1]
         raise BitstreamError(reason, "the core stops", segment=segment)
@@ -76,6 +80,7 @@ def expect(
     output: Output = "bfloat16",
     max_level_bits: int = 8,
     *,
+    contexts: int = 4,
     buffer: int = 11,
     decode: Decode | None = None,
 ) -> Expectation:
@@ -85,7 +90,7 @@ def expect(
     ----------
     record : bytes
         One record; bytes that follow are not looked at.
-    lanes, output, max_level_bits, buffer
+    lanes, output, max_level_bits, contexts, buffer
         The core's parameters, ``buffer`` as a logarithm.
     decode : callable, optional
         Decoder of a payload; default `decode_payload`.
@@ -102,13 +107,13 @@ def expect(
     columns = [
         (_patterns(np.array(levels), step, output, width), weights) for levels, weights in segments
     ]
-    found = list(_beats(columns, lanes))
+    found = list(_beats(columns, lanes, contexts))
     if found and not stops:
         last = found[-1]
         found[-1] = Beat(last.weights, last.keep, last.error, True)
     elif stops:  # only rounds that are complete can come
-        rounds = len(columns) // lanes
-        found = list(_beats(columns[: rounds * lanes], lanes))
+        whole = len(columns) // (lanes * contexts) * lanes * contexts
+        found = list(_beats(columns[:whole], lanes, contexts))
     return Expectation(found, faults, stops)
 
 
@@ -154,18 +159,25 @@ def _patterns(levels: np.ndarray, step: float, output: Output, width: int) -> li
     return (product + 0x7FFF + (product >> np.uint64(16) & np.uint64(1)) >> np.uint64(16)).tolist()
 
 
-def _beats(columns: list[tuple[list[int], int]], lanes: int) -> Iterator[Beat]:
-    for first in range(0, len(columns), lanes):
-        around = columns[first : first + lanes]
-        for row in range(max(count for _, count in around)):
-            weights = [0] * lanes
-            keep = error = 0
-            for lane, (column, count) in enumerate(around):
-                if row < count:
-                    keep |= 1 << lane
-                    error |= (row >= len(column)) << lane
-                    weights[lane] = column[row] if row < len(column) else 0
-            yield Beat(tuple(weights), keep, error, False)
+def _beats(columns: list[tuple[list[int], int]], lanes: int, contexts: int) -> Iterator[Beat]:
+    groups = [columns[at : at + lanes] for at in range(0, len(columns), lanes)]
+    for first in range(0, len(groups), contexts):
+        around = groups[first : first + contexts]
+        for row in range(max(count for group in around for _, count in group)):
+            for group in around:
+                if row < max(count for _, count in group):
+                    yield _beat(group, row, lanes)
+
+
+def _beat(group: list[tuple[list[int], int]], row: int, lanes: int) -> Beat:
+    weights = [0] * lanes
+    keep = error = 0
+    for lane, (column, count) in enumerate(group):
+        if row < count:
+            keep |= 1 << lane
+            error |= (row >= len(column)) << lane
+            weights[lane] = column[row] if row < len(column) else 0
+    return Beat(tuple(weights), keep, error, False)
 
 
 def decode_payload(

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.codeword import leading_zeros
+from egress_hw.bits import leading_zeros
 from egress_hw.signatures import WORD_BITS
 from egress_hw.yardsticks.signed_map import (
     MAX_ORDER,
