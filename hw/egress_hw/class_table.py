@@ -8,14 +8,14 @@ words of its settings and nothing else.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from egress.record import MAX_SETTINGS
 from egress.setting import WINDOW_BITS, Mode, Setting
-from egress_hw.signatures import SettingLayout
+from egress_hw.signatures import WORD_BITS, SettingLayout
 
 OFFSET_BITS = 17
 """Values are told modulo 2**17: of a symbol of at most 65535, or twice a slot."""
@@ -38,6 +38,9 @@ has as many zeros."""
 
 FAR = 1 << 16
 """A class whose values begin here has none that may be."""
+
+SETTLE_CYCLES = 3
+"""From a class to its entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +157,14 @@ def threshold_of(setting: data.View) -> Value:
 
 
 def request_layout() -> data.StructLayout:
-    """Layout of what a record's table is made of.
-
-    Members: ``settings``, their ``count`` less one, ``parity`` (of the record).
-    """
-    settings = data.ArrayLayout(SettingLayout, MAX_SETTINGS)
-    return data.StructLayout({"settings": settings, "count": 2, "parity": 1})
+    """Layout of a record: the ``count`` of its settings, less one, and its ``parity``."""
+    return data.StructLayout({"count": 2, "parity": 1})
 
 
 class ClassTable(wiring.Component):
-    """Filler of the lanes' class tables, an entry a cycle.
+    """Filler of the lanes' class tables, which takes its time: it is small.
 
-    A raw setting takes 9 cycles, a plain one 25, one of a run mode 50.
+    A setting takes 40 to 220 cycles, and is done while the segments of its record are loaded.
 
     Parameters
     ----------
@@ -176,6 +175,9 @@ class ClassTable(wiring.Component):
     -------
     i : :py:`In(stream.Signature(request_layout()))`
         Taken with the last entry; steady until then.
+    number : :py:`Out(2)`, word : :py:`In(32)`
+        Of the record's settings, the one that is looked at; given at the latest two cycles after
+        it is asked for.
     write : :py:`Out(1)`, address : :py:`Out(9)`, entry : :py:`Out(entry_layout())`
         An entry, and where it belongs: parity, setting and index.
 
@@ -186,6 +188,8 @@ class ClassTable(wiring.Component):
     """
 
     i: stream.Interface
+    number: Signal
+    word: Signal
     write: Signal
     address: Signal
     entry: data.View
@@ -197,6 +201,8 @@ class ClassTable(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(request_layout())),
+                "number": Out(2),
+                "word": In(WORD_BITS),
                 "write": Out(1),
                 "address": Out(ADDRESS_BITS),
                 "entry": Out(entry_layout()),
@@ -205,99 +211,122 @@ class ClassTable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        request = self.i.payload
-        setting = Signal(SettingLayout)
-        number, second, place = Signal(2), Signal(), Signal(5)
-        words = Array(request.settings[n].as_value() for n in range(MAX_SETTINGS))
-        m.d.comb += setting.as_value().eq(words[number])
+        setting: Any = data.View(SettingLayout, self.word)
+        second = Signal()  # the code of magnitudes
         joint, raw, run = Signal(), Signal(), Signal()
         m.d.comb += [joint.eq(setting.mode == Mode.JOINT), raw.eq(setting.mode == Mode.RAW)]
         m.d.comb += run.eq(~second & (setting.mode[0] ^ setting.mode[1]))
 
-        order, first, head, half, first_half = Signal(5), Signal(5), Signal(4), Signal(), Signal()
+        # The code's numbers; a run's or slot's codeword is taken with the bit that follows it, and
+        # a raw field of n bits is what a class 0 of n bits would be without its one.
+        order, head, half = Signal(4), Signal(4), Signal()
         with m.If(second):
-            m.d.comb += [order.eq(setting.magnitude_order), first.eq(setting.magnitude_order)]
-            m.d.comb += [half.eq(setting.magnitude_half), first_half.eq(setting.magnitude_half)]
-            m.d.comb += head.eq(setting.magnitude_head)
+            m.d.comb += [order.eq(setting.magnitude_order), head.eq(setting.magnitude_head)]
+            m.d.comb += half.eq(setting.magnitude_half)
         with m.Else():
-            m.d.comb += [order.eq(setting.order + run), first.eq(setting.first + run)]
-            m.d.comb += [half.eq(setting.half), first_half.eq(setting.first_half)]
-            m.d.comb += head.eq(setting.head)
+            m.d.comb += [order.eq(setting.order), head.eq(setting.head), half.eq(setting.half)]
+        first = Signal(4)
+        m.d.comb += first.eq(Mux(second | raw, order, setting.first))
+        first_half = Mux(second, half, setting.first_half)
 
-        # The class, its first value, and its size: `unit` is a power of two, or too large to tell.
-        zeros, triple = Signal(5), Signal()
-        value, bits = Signal(signed(18)), Signal(6)
-        unit, symbols = Signal(17), Signal(17)
-        far = Signal()
-        m.d.comb += triple.eq(Mux(zeros == 0, first_half, half))
-        m.d.comb += symbols.eq(unit + Mux(triple, unit << 1, 0))
+        # The class: its number, first value, symbols, and the bits of its suffix.
+        zeros, value, symbols = Signal(5), Signal(signed(18)), Signal(17)
+        suffix, length = Signal(5), Signal(6)  # length: from the bits that this code begins with
+        far, over, grows, triple = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += triple.eq(~raw & Mux(zeros == 0, first_half, half))
+        # One sum serves for what is added to a codeword's bits, and for the next class.
+        sum_, adds = Signal(signed(19)), Signal()
+        operand = (symbols & ~(raw & ~adds & self.entry.done).replicate(17)) ^ (~adds).replicate(17)
+        m.d.comb += sum_.eq(value + Cat(operand, ~adds).as_signed() + ~adds)
 
-        suffix, length, take, taken = Signal(6), Signal(7), Signal(7), Signal(5)
-        swapped, late, field = Signal(5), Signal(), Signal()
+        # Where the one is found, and in which step.
+        place, field, late, rest = Signal(5), Signal(), Signal(), Signal(6)
         m.d.comb += field.eq(second & (zeros == 0))
-        m.d.comb += suffix.eq(bits + triple)
-        m.d.comb += swapped.eq(zeros ^ (setting.swap & (zeros[1:] == 0)))
-        m.d.comb += length.eq(swapped + 1 + suffix)
-        m.d.comb += place.eq(swapped - second)
+        m.d.comb += place.eq((zeros ^ (setting.swap & (zeros[1:] == 0))) - second)
         m.d.comb += late.eq(~field & place[3:].any())
-        m.d.comb += taken.eq(Mux(late, place & 0b11000, 0) + second)
-        m.d.comb += take.eq(length - taken)
-
+        m.d.sync += rest.eq(length - Mux(late, place & 0b11000, 0))
+        m.d.sync += over.eq(length[5] & (length[:5].any() | second))
+        fits, take = Signal(), Signal(6)
+        m.d.comb += fits.eq(~late & (rest + triple <= self._window))
+        with m.If(over):
+            m.d.comb += take.eq(WINDOW_BITS + 1 - Mux(late, place & 0b11000, 0) - second)
+        with m.Elif(fits):
+            m.d.comb += take.eq(rest)
+        with m.Elif(~raw & ~field):
+            m.d.comb += take.eq(place[:3] + 1)
         entry = self.entry
-        over = length > WINDOW_BITS
-        done = ~late & (take + triple <= self._window)
-        m.d.comb += [
-            entry.done.eq(~over & done),
-            entry.long.eq(~over & ~done),
+        m.d.sync += [
+            entry.done.eq(fits & ~over),
+            entry.long.eq(~fits & ~over),
             entry.bad.eq(over | far),
             entry.half.eq(triple & ~over),
-            entry.tight.eq(triple & ~over & ((length == WINDOW_BITS) | (bits >= 16))),
+            entry.tight.eq(
+                triple
+                & ~over
+                & (Mux(second, length[:5].all(), length[5]) | (suffix[4] & suffix[:4].any()))
+            ),
             entry.size.eq(suffix),
-            entry.offset.eq(value - symbols),
-            entry.take.eq(Mux(over, WINDOW_BITS + 1 - taken, Mux(done, take, take - suffix))),
+            entry.offset.eq(sum_),
+            entry.take.eq(take),
         ]
-        with m.If(raw):
-            width = Signal(5)
-            m.d.comb += width.eq(setting.order + 1)
-            fits = width <= self._window
-            m.d.comb += [entry.done.eq(fits), entry.long.eq(~fits), entry.bad.eq(0)]
-            m.d.comb += [entry.size.eq(width), entry.take.eq(Mux(fits, width, 0))]
-            m.d.comb += entry.offset.eq(Mux(fits, 1, 1 - unit))
-            m.d.comb += [entry.half.eq(0), entry.tight.eq(0)]
-        at = Mux(field, FIELD_INDEX, Cat(place[:3], place[4], late, second))
-        m.d.comb += self.address.eq(Cat(at[:INDEX_BITS], number, request.parity))
+        index = Mux(field, FIELD_INDEX, Cat(place[:3], place[4], late, second))
+        m.d.comb += self.address.eq(Cat(index[:INDEX_BITS], self.number, self.i.payload.parity))
 
-        last = Signal()
-        m.d.comb += last.eq(Mux(raw, zeros == 7, zeros == CLASSES - 1))
+        step, left, last = Signal(range(SETTLE_CYCLES)), Signal(5), Signal()
+        m.d.sync += last.eq(zeros == Mux(raw, SOUGHT_BITS - 1, CLASSES - 1))
+        reached = Signal()
+        m.d.comb += reached.eq(grows | (zeros == head))
         with m.FSM():
-            with m.State("Begin"):
-                m.d.sync += [zeros.eq(0), far.eq(0)]
-                m.d.sync += bits.eq(Mux(raw, setting.order + 1, first))
-                m.d.sync += unit.eq(1 << Mux(raw, setting.order + 1, first))
+            with m.State("Code"):
+                m.d.sync += [zeros.eq(0), far.eq(0), grows.eq(0), step.eq(step + 1)]
+                m.d.sync += [symbols.eq(Mux(first_half & ~raw, 3, 1)), left.eq(first + (run | raw))]
+                m.d.sync += suffix.eq(first_half & ~raw)
+                # With its zeros and its one, as they are counted in this code.
+                m.d.sync += length.eq(Mux(raw | second, 0, 1) + (first_half & ~raw) + setting.swap)
                 with m.If(run):
                     m.d.sync += value.eq(-(threshold_of(setting) << 1))
                 with m.Else():
                     m.d.sync += value.eq(Mux(second, Mux(joint, 4, 2), 1))
-                with m.If(self.i.valid):
-                    m.next = "Write"
-            with m.State("Write"):
-                m.d.comb += self.write.eq(1)
-                m.d.sync += zeros.eq(zeros + 1)
-                # A value or size that is too large to tell makes all that follow bad.
-                sum_, growth = Signal(signed(19)), Signal(5)
-                m.d.comb += sum_.eq(value + symbols)
-                m.d.sync += value.eq(sum_)
-                m.d.sync += far.eq(far | (~sum_[-1] & sum_[16:].any()) | bits[4:].any())
+                with m.If(~self.i.valid):
+                    m.d.sync += step.eq(0)
+                with m.Elif(step == SETTLE_CYCLES - 1):
+                    m.next = "Double"
+            with m.State("Double"):
+                m.d.sync += [step.eq(0), left.eq(left - 1)]
+                with m.If(left == 0):
+                    m.next = "Class"
+                with m.Else():
+                    m.d.sync += [symbols.eq(symbols << 1), suffix.eq(suffix + 1)]
+                    m.d.sync += length.eq(length + 1)
+            with m.State("Class"):
+                m.d.sync += step.eq(step + 1)
+                with m.If(step == SETTLE_CYCLES - 1):
+                    m.d.comb += self.write.eq(1)
+                    m.next = "Next"
+            with m.State("Next"):
+                m.d.comb += adds.eq(1)
+                m.d.sync += [step.eq(0), zeros.eq(zeros + 1), grows.eq(reached)]
+                m.next = "Class"
                 with m.If(~raw):
-                    m.d.comb += growth.eq(Mux(zeros >= head, zeros + 1 - head, 0))
-                    m.d.sync += bits.eq(order + growth)
-                    m.d.sync += unit.eq(1 << (order + growth)[:5])
+                    # A value or size that is too large to tell makes all that follow bad.
+                    m.d.sync += value.eq(sum_)
+                    m.d.sync += far.eq(far | (~sum_[-1] & sum_[16:].any()) | (suffix - triple)[4])
+                    with m.If(zeros == 0):
+                        m.d.sync += [symbols.eq(Mux(half, 3, 1)), suffix.eq(half)]
+                        m.d.sync += length.eq(Mux(second | setting.swap, 1, 2) + half)
+                        m.d.sync += left.eq(order + run + reached)
+                        m.next = "Double"
+                    with m.Elif(~over):
+                        swapped = setting.swap & (zeros[1:] == 0)
+                        m.d.sync += length.eq(length + 1 + reached + swapped)
+                        with m.If(reached):
+                            m.d.sync += [symbols.eq(symbols << 1), suffix.eq(suffix + 1)]
                 with m.If(last):
-                    m.next = "Begin"
                     m.d.sync += second.eq(run)
+                    m.next = "Code"
                     with m.If(~run):
-                        m.d.sync += number.eq(number + 1)
-                        with m.If(number == request.count):
-                            m.d.sync += number.eq(0)
+                        m.d.sync += self.number.eq(self.number + 1)
+                        with m.If(self.number == self.i.payload.count):
+                            m.d.sync += self.number.eq(0)
                             m.d.comb += self.i.ready.eq(1)
         return m

@@ -13,7 +13,8 @@ from egress_hw.signatures import Output, beat_layout
 DEPTH = 16
 """Beats that wait, or are on their way; a beat is given only if there is a place for it."""
 
-_DISTRIBUTED = {"ram_style": "distributed", "no_rw_check": 1}
+# A beat is never read while it is written; to promise more would cost LUTs.
+_PLAIN = {"no_rw_check": 1}
 
 
 def level_layout(level_bits: int) -> data.StructLayout:
@@ -55,7 +56,7 @@ class Collector(wiring.Component):
         self._lanes = lanes
         self._level_bits = level_bits
         self.dequantizers = [Dequantizer(output, level_bits) for _ in range(lanes)]
-        self.latency_cycles = 3 + self.dequantizers[0].latency_cycles
+        self.latency_cycles = 4 + self.dequantizers[0].latency_cycles
         super().__init__(
             {
                 "levels": In(level_layout(level_bits)).array(lanes),
@@ -91,20 +92,26 @@ class Collector(wiring.Component):
         m.d.sync += read.eq(read + takes)
 
         def queue(value: Any, name: str) -> Any:
-            memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_DISTRIBUTED)
+            memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_PLAIN)
             m.submodules[name] = memory
             write = memory.write_port()
             m.d.comb += [write.en.eq(arrives), write.addr.eq(written), write.data.eq(value)]
             port = memory.read_port(domain="comb")
             m.d.comb += port.addr.eq(read)
-            return port.data
+            found = Signal(value.shape(), name=f"{name}_found", reset_less=True)
+            with m.If(advance):
+                m.d.sync += found.eq(port.data)
+            return found
 
         beside = queue(Cat(last, keep), "beside")
         beat = self.o.payload
         valid = self.o.valid
         m.d.comb += advance.eq(self.o.ready | ~valid)
         # What goes along with the levels through the dequantizers.
-        going = Cat(waits, beside)
+        there = Signal()
+        with m.If(advance):
+            m.d.sync += there.eq(waits)
+        going = Cat(there, beside)
         errors = []
         for number, dequantizer in enumerate(self.dequantizers):
             m.submodules[f"dequantizer_{number}"] = dequantizer
@@ -119,7 +126,7 @@ class Collector(wiring.Component):
             ]
             errors.append(level.error & beside[1 + number])
         going = Cat(going, *errors)
-        inside = []
+        inside = [there]
         with m.If(advance):
             for stage in range(stages):
                 later = Signal(len(going), name=f"going_{stage}")

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -167,7 +167,6 @@ class Core(wiring.Component):
         prepared = Signal()
         m.d.comb += [
             table.i.valid.eq(intake.record.valid & ~prepared),
-            table.i.payload.settings.eq(record.settings),
             table.i.payload.count.eq(record.count),
             table.i.payload.parity.eq(record.parity),
             intake.record.ready.eq(table.i.valid & table.i.ready),
@@ -178,6 +177,8 @@ class Core(wiring.Component):
             m.d.sync += [coming.parity.eq(record.parity), prepared.eq(1)]
         with m.Elif(sequencer.begin):
             m.d.sync += [current.eq(coming), prepared.eq(0)]
+        words = Array(record.settings[n].as_value() for n in range(MAX_SETTINGS))
+        m.d.sync += table.word.eq(words[table.number])
         m.d.comb += [
             intake.free.eq(sequencer.free),
             intake.finished.eq(sequencer.finished),

@@ -31,8 +31,9 @@ NO_STRIDE = 3
 
 FIELD_PHASE = 4
 
-_BLOCK = {"ram_style": "block", "no_rw_check": 1}
-_DISTRIBUTED = {"ram_style": "distributed", "no_rw_check": 1}
+# No word is read while it is written; to promise more would cost LUTs and flops.
+_PLAIN = {"no_rw_check": 1}
+_BLOCK = {"ram_style": "block", **_PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,6 @@ class Lane(wiring.Component):
 
         def recall(memory: Memory, address: Value, name: str) -> Any:
             """Return what a memory holds at an address, a cycle later."""
-            # A word is never read while it is written; to promise more costs LUTs and flops.
             port = memory.read_port(domain="comb")
             m.d.comb += port.addr.eq(address)
             return later(port.data, 1, name)
@@ -258,7 +258,7 @@ class Lane(wiring.Component):
 
         # --- What is known of the segment, from cycle `move - 1` of a step on.
         m.submodules.descriptors = descriptors = Memory(
-            shape=descriptor_layout(g), depth=2 * C, init=[], attrs=_DISTRIBUTED
+            shape=descriptor_layout(g), depth=2 * C, init=[], attrs=_PLAIN
         )
         write = descriptors.write_port()
         m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
@@ -586,7 +586,7 @@ class Lane(wiring.Component):
             shape=item_layout(B, self._runs),
             depth=C * D,
             init=[],
-            attrs=_DISTRIBUTED,
+            attrs=_PLAIN,
         )
         write = queue.write_port()
         m.d.comb += write.addr.eq(Cat(now_written[:-1], self.contexts[g.push % C]))
