@@ -64,18 +64,22 @@ def rate_picture(results: Sequence[Measured]) -> str:
                     markersize=6,
                     markerfacecolor=_COLOURS[name] if kind == "core" else "white",
                 )
-                for found in chosen if kind == "core" else ():
-                    axes.annotate(
-                        str(found.row.lanes),
-                        (found.needs["luts"], found.mweights_per_second or 0),
-                        xytext=(5, -11),
-                        textcoords="offset points",
-                        fontsize=8.5,
-                        color=_COLOURS[name],
-                    )
+            cores = [found for found in own if _kind(found) == "core"]
+            # Of the first device all lanes, to its curve's left, of others the most, at its right.
+            first = name == placed[0].row.board
+            for found in cores if first else cores[-1:]:
+                axes.annotate(
+                    str(found.row.lanes),
+                    (found.needs["luts"], found.mweights_per_second or 0),
+                    xytext=(-7, 4) if first else (6, -10),
+                    ha="right" if first else "left",
+                    textcoords="offset points",
+                    fontsize=9,
+                    color=_COLOURS[name],
+                )
         _equal_rates(axes)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("LUTs (iCE40, Gowin: logic cells)")
         axes.set_ylabel("million weights a second")
@@ -115,7 +119,7 @@ def _equal_rates(axes: Axes) -> None:
         x = min(high, top / rate)
         if low < x and bottom < rate * x:
             axes.annotate(
-                f"{rate:g} a LUT",
+                f"{rate:g} M a LUT",
                 (x, rate * x),
                 xytext=(-3, -3),
                 textcoords="offset points",
@@ -158,9 +162,10 @@ def parts_picture(results: Sequence[Measured]) -> str:
             left += luts
         labels = [f"{DEVICES[c.row.board]}, {c.row.lanes}" for c in cores]
         axes.set_yticks(places, labels, color=INK)
+        axes.set_ylim(-0.6, max(len(cores), 1) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xlabel("LUTs a lane, of the netlist")
         if cores:
-            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return document(result.svg)
