@@ -105,8 +105,12 @@ def yardsticks(board_name: str) -> list[Row]:
 LANES = (1, 2, 4, 8, 16, 64)
 
 
-def rows(*, short: bool = False) -> list[Row]:
-    """Rows of the benchmark; the short form has one device, one lane and one core."""
+def rows(*, short: bool = False, lanes: Sequence[int] | None = None) -> list[Row]:
+    """Rows of the benchmark; the short form has one device, one lane and one core.
+
+    ``lanes`` are those of the cores, by default `LANES`.
+    """
+    lanes = lanes or (LANES[:1] if short else LANES)
     devices = ("ulx3s-85f",) if short else tuple(DEVICES)
     found = []
     for name in devices:
@@ -114,7 +118,7 @@ def rows(*, short: bool = False) -> list[Row]:
         found.append(lane(name, frozenset({Mode.PLAIN}), "plain mode"))
         if not short:
             found.append(lane(name, frozenset(Mode), "all modes"))
-        found += [core(name, lanes) for lanes in (LANES[:1] if short else LANES)]
+        found += [core(name, number) for number in lanes]
     return found
 
 

@@ -84,6 +84,9 @@ def add_commands(commands: Commands) -> None:
     )
     group = parser.add_argument_group("hardware")
     group.add_argument("--board", nargs="+", metavar="NAME", help="only these (default six)")
+    group.add_argument(
+        "--lanes", nargs="+", type=positive, metavar="L", help="of the cores (default 1 to 64)"
+    )
     group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
     group.add_argument(
         "--docs", type=Path, metavar="FILE", help="renew the tables in this document"
@@ -183,7 +186,7 @@ def _hardware(options: argparse.Namespace) -> int:
     if options.plot:
         need("matplotlib", extra="report")
     short = options.quick
-    rows = hardware.rows(short=short)
+    rows = hardware.rows(short=short, lanes=options.lanes)
     if options.board:
         boards = check_boards(options.board)
         known = {row.board for row in rows}
