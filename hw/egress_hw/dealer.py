@@ -1,6 +1,6 @@
 """How many weights each segment of a record holds (FORMAT.md, section 7)."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -135,9 +135,10 @@ class SegmentDealer(wiring.Component):
     ``W`` weights each, and those of the last, of which ``q = rows % W`` rows are left, ``q + 1``
     weights in the first ``extra`` segments and ``q`` in the others. One division serves a record.
 
-    The first share is offered 35 cycles after word 3 of the header (3 if ``G`` is one), the next
-    in a group a cycle after the one before is taken, and the first of the next group 2 cycles
-    after. No segment is shorter than two words, so the dealer keeps up with 32 bits a cycle.
+    The first share is offered 35 cycles after word 3 of the header (3 if ``G`` is one), a cycle
+    later if there is no full group. The next is offered 1 cycle after the one before is taken; 3 or
+    4 where another group or other weights begin. None is to be taken in the cycle in which it is
+    first offered after another.
 
     The counts are trusted: ``weights`` and ``segment_weights`` are 1 or more.
 
@@ -147,7 +148,7 @@ class SegmentDealer(wiring.Component):
         In a cycle with ``write``, word number ``index`` of a record's header, in order. Not before
         the final share of the record before is taken.
     o : :py:`Out(stream.Signature(share_layout()))`
-        One share for each segment.
+        One share for each segment. Not to be taken in two cycles running.
     """
 
     word: Signal
@@ -168,78 +169,66 @@ class SegmentDealer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # While dividing: what is left of the dividend, above the quotient's bits found so far.
-        self._rows = rows = Signal(32)
-        self._extra = extra = Signal(8)  # remainder, below G
-        self._full_weights = Signal(16)
-        self._last = last = Signal(8)  # G minus one
-        # Of the segment within its group; while dividing, of the quotient's bit.
-        self._number = number = Signal(8)
-        self._full = Signal()
-        self._in_extra = Signal()
+        rows = Signal(32)
+        extra = Signal(8)  # remainder, below G
+        last = Signal(8)  # G minus one
+        weights = Signal(16)  # of the segments that are dealt: `W`, then `q + 1`, then `q`
+        left = Signal(8)  # segments with so many weights, or bits to divide, minus one
+        full, more = Signal(), Signal()  # of the group: it is full; these are the extra ones
+        # Of the registers as they were a cycle before.
+        at_end, no_rows, no_extra = Signal(), Signal(), Signal()
+        m.d.sync += [at_end.eq(left == 0), no_rows.eq(rows == 0), no_extra.eq(extra == 0)]
 
-        # 9 bits: the remainder so far is below G, at most 255, and a bit is appended.
-        trial = Signal(9)
-        goes = Signal()
-        m.d.comb += trial.eq((extra << 1) | rows[-1])
-        m.d.comb += goes.eq(trial > last)
-
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
+        # 9 bits and a borrow: the remainder is below G, at most 255, and a bit is appended.
+        trial = Signal(10)
+        m.d.comb += trial.eq(Cat(rows[-1], extra) + Cat(~last, Const(3, 2)))
+        rest = Signal(33)
+        m.d.comb += rest.eq(rows - weights)
+        m.d.comb += self.o.payload.weights.eq(weights)
+        m.d.comb += self.o.payload.final.eq(
+            at_end & (~(full | more) | (no_rows & (more | no_extra)))
+        )
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [extra.eq(0), number.eq(0)]
-                with m.If(self.write):
-                    with m.Switch(self.index):
-                        with m.Case(1):
-                            m.d.sync += last.eq(self.word[16:24])
-                        with m.Case(2):
-                            m.d.sync += rows.eq(self.word)
-                        with m.Case(3):
-                            m.d.sync += self._full_weights.eq(self.word[16:])
-                            m.next = "Divide"
-                            with m.If(last == 0):
-                                m.next = "Group"
+                m.d.sync += [extra.eq(0), left.eq(30)]
+                with m.If(self.write & (self.index == 1)):
+                    m.d.sync += last.eq(self.word[16:24])
+                with m.If(self.write & (self.index == 2)):
+                    m.d.sync += rows.eq(self.word)
+                with m.If(self.write & (self.index == 3)):
+                    m.d.sync += weights.eq(self.word[16:])
+                    m.next = "Divide"
+                    with m.If(last == 0):
+                        m.next = "Group"
             with m.State("Divide"):
-                m.d.sync += extra.eq(Mux(goes, trial - last - 1, trial))
-                m.d.sync += rows.eq((rows << 1) | goes)
-                m.d.sync += number.eq(number + 1)
-                with m.If(number == 31):
+                m.d.sync += extra.eq(Mux(trial[-1], Cat(rows[-1], extra), trial))
+                m.d.sync += rows.eq(Cat(~trial[-1], rows))
+                m.d.sync += left.eq(left - 1)
+                with m.If(at_end):
                     m.next = "Group"
             with m.State("Group"):
-                rest = Signal(33)
-                m.d.comb += rest.eq(rows - self._full_weights)
-                m.d.sync += self._full.eq(~rest[-1])
-                m.d.sync += number.eq(0)
-                m.d.sync += self._in_extra.eq(extra != 0)
+                m.d.sync += [full.eq(~rest[-1]), left.eq(last)]
+                m.next = "Partial"
                 with m.If(~rest[-1]):
                     m.d.sync += rows.eq(rest)
+                    m.next = "Settle"
+            with m.State("Partial"):
+                # First the extra ones, if there are any, then the others.
+                m.d.sync += more.eq(~more & ~no_extra)
+                m.d.sync += weights.eq(rows[:16] + (~more & ~no_extra))
+                m.d.sync += left.eq(Mux(more | no_extra, last - extra, extra - 1))
+                m.next = "Settle"
+            with m.State("Settle"):
                 m.next = "Deal"
             with m.State("Deal"):
-                with m.If(self.o.ready | ~self.o.valid):
-                    self._deal(m)
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += left.eq(left - 1)
+                    with m.If(at_end):
+                        m.next = "Partial"
+                        with m.If(full):
+                            m.next = "Group"
+                        with m.If(self.o.payload.final):
+                            m.d.sync += more.eq(0)
+                            m.next = "Idle"
         return m
-
-    def _deal(self, m: Module) -> None:
-        """Offer the share of segment ``number`` of the group; ``rows`` excludes a full group."""
-        rows, extra, number = self._rows, self._extra, self._number
-        no_rows = Signal()
-        next_number = Signal(9)
-        ends_group, final = Signal(), Signal()
-        m.d.comb += no_rows.eq(rows == 0)
-        m.d.comb += next_number.eq(number + 1)
-        with m.If(self._full):
-            m.d.comb += ends_group.eq(number == self._last)
-            m.d.sync += self.o.payload.weights.eq(self._full_weights)
-            m.d.comb += final.eq(ends_group & no_rows & (extra == 0))
-        with m.Else():
-            m.d.comb += ends_group.eq(Mux(no_rows, next_number == extra, number == self._last))
-            m.d.sync += self.o.payload.weights.eq(rows[:16] + self._in_extra)
-            m.d.comb += final.eq(ends_group)
-        m.d.sync += self.o.payload.final.eq(final)
-        m.d.sync += self.o.valid.eq(1)
-        m.d.sync += number.eq(next_number)
-        m.d.sync += self._in_extra.eq(next_number < extra)
-        with m.If(final):
-            m.next = "Idle"
-        with m.Elif(ends_group):
-            m.next = "Group"

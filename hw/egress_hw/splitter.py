@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
-from egress.record import FIXED_WORDS, MAGIC, MIN_SEGMENT_WORDS, VERSION
+from egress.record import BUFFER_RANGE, FIXED_WORDS, MAGIC, VERSION
 from egress_hw.dealer import SegmentDealer
 from egress_hw.groups import deal_layout
 from egress_hw.header import MAX_HEADER_WORDS, HeaderFields, record_layout
@@ -143,7 +143,7 @@ class Splitter(wiring.Component):
                 self._check_header(m)
             self._walk(m)
             with m.State("Advance"):
-                m.d.sync += self.number.eq(self._number_after)
+                m.d.comb += self._advance.eq(1)
                 m.next = "Report"
             with m.State("Report"):
                 m.d.comb += self.fault.eq(self._reason)
@@ -166,7 +166,7 @@ class Splitter(wiring.Component):
         m.next = "Report" if here else "Advance"
 
     def _refuse_header(self, m: Module, reason: Reason) -> None:
-        m.d.sync += self.number.eq(~0)
+        m.d.comb += self._restart.eq(1)
         self._refuse(m, reason)
 
     def _place(self, m: Module) -> None:
@@ -185,10 +185,12 @@ class Splitter(wiring.Component):
         for slot in range(slots):
             with m.If(self.free.en & (self.free.slot == slot)):
                 m.d.sync += busy[slot].eq(0)
-        with m.If(self._record_begins):
-            m.d.sync += self.number.eq(~0)
-        with m.If(self._begin):
+        self._advance, self._restart = Signal(), Signal()
+        with m.If(self._begin | self._advance | self._restart):
             m.d.sync += self.number.eq(self._number_after)
+            with m.If(self._restart):
+                m.d.sync += self.number.eq(~0)
+        with m.If(self._begin):
             m.d.sync += self._lane.eq(self._lane + 1)
             for slot in range(slots):
                 with m.If(self._slot == slot):
@@ -211,10 +213,11 @@ class Splitter(wiring.Component):
         self._wrong, self._exceeds = Signal(), Signal()
         self._none_left, self._short = Signal(), Signal()
         m.d.sync += self._none_left.eq(self._left == 0)
-        m.d.sync += self._short.eq(self._left < MIN_SEGMENT_WORDS)
+        m.d.sync += self._short.eq(~self._left[1:].any())  # fewer than MIN_SEGMENT_WORDS
         words = self._upper[:12]
         most_words = Signal(12)
-        m.d.sync += most_words.eq(1 << fields.buffer)
+        for exponent in range(BUFFER_RANGE[0], self._buffer + 1):
+            m.d.sync += most_words[exponent].eq(fields.buffer == exponent)
         # left - words - 1: the borrow tells that the record is too short.
         rest = Signal(33)
         m.d.comb += rest.eq(self._left + (~words).as_signed())
@@ -267,7 +270,7 @@ class Splitter(wiring.Component):
         with m.Elif(self._short):
             self._refuse_header(m, Reason.BAD_LENGTH)
         with m.Elif(~self._inside[1]):
-            m.d.comb += self._record_begins.eq(1)
+            m.d.comb += [self._record_begins.eq(1), self._restart.eq(1)]
             m.d.sync += self.record.valid.eq(1)
             m.d.sync += self._parity.eq(~self._parity)
             m.next = "Segment"

@@ -53,6 +53,7 @@ def build(
     verilog: str,
     top: str,
     *,
+    script: str = SIMPLIFY,
     cells: Sequence[Path] = (),
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -65,9 +66,10 @@ def build(
         Source text.
     top : str
         Its top module, which has the ports of `egress_hw.axi.AxiCore`.
+    script : str
+        What yosys does with it first; a synthesis command makes it a netlist.
     cells : sequence of Path
-        Verilog files of cells that the text uses. With them, the text is a netlist and taken as it
-        is, which compiles fast and runs slowly; else it is simplified first.
+        Verilog files of the cells that are used then. What they include is beside one of them.
     cache : Path, optional
         Where simulators are kept; default a folder of the user's cache directory.
     progress : callable, optional
@@ -85,7 +87,7 @@ def build(
     """
     root = runner.verilator_root()
     harness = (files("egress_sim") / "fast_harness.cpp").read_text()
-    parts = [verilog, top, harness, SIMPLIFY, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    parts = [verilog, top, harness, script, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
     parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
     final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
 
@@ -94,10 +96,10 @@ def build(
             progress(f"building the fast simulator of {top}; up to a minute or two")
         (work / "model.v").write_text(verilog)
         (work / "fast_harness.cpp").write_text(harness)
-        if not cells:
-            script = f"read_verilog model.v; hierarchy -top {top}; {SIMPLIFY}"
-            script += "; write_verilog -noattr model.v"
-            tools.run("yosys", ["-q", "-p", script], work=work, timeout_s=1800, progress=progress)
+        steps = (
+            f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
+        )
+        tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
         _compile(work, top, root, cells)
 
     runner.build_once(final, HARNESS, make)
@@ -108,7 +110,9 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
     objects = work / "objects"
     options = [*VERILATOR_OPTIONS, "--top-module", top, "--Mdir", "objects", "-o", HARNESS]
     options += [f"-I{folder}" for folder in sorted({str(cell.parent) for cell in cells})]
-    sources = ["model.v", *map(str, cells), str(work.absolute() / "fast_harness.cpp")]
+    # Files of another kind are included by these.
+    modules = [str(cell) for cell in cells if cell.suffix == ".v"]
+    sources = ["model.v", *modules, str(work.absolute() / "fast_harness.cpp")]
     variables = [*MAKE_VARIABLES, f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}"]
     steps = [
         [str(root / "bin" / "verilator"), *options, *sources],

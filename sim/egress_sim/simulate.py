@@ -14,6 +14,8 @@ from egress_hw.signatures import Output
 from egress_hw.tools import Progress, tool_version
 from egress_sim import fast, runner, volume
 from egress_sim.expected import expect
+from egress_sim.netlist import NETLISTS, Netlist
+from egress_sim.netlist import build as build_netlist
 from egress_sim.pauses import Pauses
 from egress_sim.result import Shape, SimulationResult, result_of
 
@@ -78,6 +80,7 @@ def simulate(
     cache: Path | None = None,
     progress: Progress | None = None,
     engine: Engine = "cocotb",
+    netlist: Netlist | None = None,
 ) -> SimulationResult:
     """Run a core on exactly the bytes of ``stream`` and compare every weight with the software.
 
@@ -97,6 +100,8 @@ def simulate(
     engine : str
         ``"cocotb"``, whose bench is in Python, or ``"fast"``, whose bench is compiled with the
         core: a hundred times as fast once it is built, at about a minute's work for many lanes.
+    netlist : str, optional
+        Simulate the core as synthesized for ``"ice40"`` or ``"ecp5"``, with ``engine="fast"``.
 
     Raises
     ------
@@ -116,6 +121,10 @@ def simulate(
         raise ValueError(f"stream must be one or more whole words, not {len(stream)} bytes")
     if engine not in ("cocotb", "fast"):
         raise ValueError(f"engine must be cocotb or fast, not {engine!r}")
+    if netlist not in (None, *NETLISTS):
+        raise ValueError(f"netlist must be one of {', '.join(NETLISTS)}, not {netlist!r}")
+    if netlist and engine != "fast":
+        raise ValueError("netlist needs engine='fast'")
     shape = Shape(
         lanes=lanes, output=output, max_level_bits=max_level_bits, buffer=buffer_exponent(buffer)
     )
@@ -123,7 +132,10 @@ def simulate(
         work = Path(name)
         if engine == "fast":
             text = core_verilog(lanes, output, max_level_bits, buffer, cache=cache)
-            built = fast.build(text, verilog.TOP, cache=cache, progress=progress)
+            if netlist:
+                built = build_netlist(text, verilog.TOP, netlist, cache=cache, progress=progress)
+            else:
+                built = fast.build(text, verilog.TOP, cache=cache, progress=progress)
             tally, happened = fast.carry(
                 built, stream, work, shape, gaps=gaps, stalls=stalls, progress=progress
             )

@@ -290,7 +290,9 @@ def show(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def replace_table(document: str, table: str, path: Path) -> str:
+def replace_table(
+    document: str, table: str, path: Path, marks: tuple[str, str] = (BEGIN, END)
+) -> str:
     """Put a table between the marks of a document; ``path`` is for messages.
 
     Raises
@@ -298,8 +300,9 @@ def replace_table(document: str, table: str, path: Path) -> str:
     ContainerError
         If the document does not have both marks once, in order.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = marks
+    before, begin, rest = document.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ContainerError(f"{path}: has no line {BEGIN!r} with {END!r} after it")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise ContainerError(f"{path}: has no line {first!r} with {last!r} after it")
+    return f"{before}{first}\n{table}\n{last}{after}"

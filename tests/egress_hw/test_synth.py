@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from amaranth.hdl import Module, Signal
@@ -136,9 +137,8 @@ class Slots(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=32, depth=self.words, init=[], attrs={"no_rw_check": 1}
-        )
+        attributes: Any = {"no_rw_check": 1}
+        m.submodules.memory = memory = Memory(shape=32, depth=self.words, init=[], attrs=attributes)
         write, read = memory.write_port(), memory.read_port(domain="comb")
         m.d.comb += [write.en.eq(self.write), write.addr.eq(self.at), write.data.eq(self.word)]
         m.d.comb += read.addr.eq(self.read)

