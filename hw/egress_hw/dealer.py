@@ -170,27 +170,36 @@ class SegmentDealer(wiring.Component):
         m = Module()
         # While dividing: what is left of the dividend, above the quotient's bits found so far.
         rows = Signal(32)
-        extra = Signal(8)  # remainder, below G
+        extra = Signal(8)  # remainder, below G; then segments of the last group that are not extra
         last = Signal(8)  # G minus one
         weights = Signal(16)  # of the segments that are dealt: `W`, then `q + 1`, then `q`
-        left = Signal(8)  # segments with so many weights, or bits to divide, minus one
+        left = Signal(8)  # segments of the group, or bits to divide, minus one
         full, more = Signal(), Signal()  # of the group: it is full; these are the extra ones
         # Of the registers as they were a cycle before.
-        at_end, no_rows, no_extra = Signal(), Signal(), Signal()
-        m.d.sync += [at_end.eq(left == 0), no_rows.eq(rows == 0), no_extra.eq(extra == 0)]
+        at_end, at_less, no_rows, no_extra = Signal(), Signal(), Signal(), Signal()
 
         # 9 bits and a borrow: the remainder is below G, at most 255, and a bit is appended.
         trial = Signal(10)
         m.d.comb += trial.eq(Cat(rows[-1], extra) + Cat(~last, Const(3, 2)))
         rest = Signal(33)
         m.d.comb += rest.eq(rows - weights)
-        m.d.comb += self.o.payload.weights.eq(weights)
-        m.d.comb += self.o.payload.final.eq(
-            at_end & (~(full | more) | (no_rows & (more | no_extra)))
-        )
+        # Adding ones to what is counted down, but only then, is what a cell of an iCE40 can do
+        # together with the choice between that and a value to begin with.
+        counts, begins = Signal(), Signal()
+        lower = Signal(8)
+        m.d.comb += lower.eq(left + (~begins).replicate(8))
+        with m.If(counts | begins):
+            m.d.sync += left.eq(Mux(~begins, lower, last))
+        m.d.sync += [at_end.eq(left == 0), no_rows.eq(rows == 0), no_extra.eq(extra == 0)]
+        m.d.sync += at_less.eq(lower == extra)
+
+        ends, final = Signal(), Signal()
+        m.d.comb += ends.eq(Mux(more, at_less, at_end))
+        m.d.comb += final.eq(ends & Mux(full, no_rows & no_extra, no_rows | ~more))
+        m.d.comb += [self.o.payload.weights.eq(weights), self.o.payload.final.eq(final)]
         with m.FSM():
             with m.State("Idle"):
-                m.d.sync += [extra.eq(0), left.eq(30)]
+                m.d.sync += [extra.eq(0), left.eq(30), more.eq(0)]
                 with m.If(self.write & (self.index == 1)):
                     m.d.sync += last.eq(self.word[16:24])
                 with m.If(self.write & (self.index == 2)):
@@ -203,11 +212,12 @@ class SegmentDealer(wiring.Component):
             with m.State("Divide"):
                 m.d.sync += extra.eq(Mux(trial[-1], Cat(rows[-1], extra), trial))
                 m.d.sync += rows.eq(Cat(~trial[-1], rows))
-                m.d.sync += left.eq(left - 1)
+                m.d.comb += counts.eq(1)
                 with m.If(at_end):
                     m.next = "Group"
             with m.State("Group"):
-                m.d.sync += [full.eq(~rest[-1]), left.eq(last)]
+                m.d.sync += full.eq(~rest[-1])
+                m.d.comb += begins.eq(1)
                 m.next = "Partial"
                 with m.If(~rest[-1]):
                     m.d.sync += rows.eq(rest)
@@ -216,19 +226,16 @@ class SegmentDealer(wiring.Component):
                 # First the extra ones, if there are any, then the others.
                 m.d.sync += more.eq(~more & ~no_extra)
                 m.d.sync += weights.eq(rows[:16] + (~more & ~no_extra))
-                m.d.sync += left.eq(Mux(more | no_extra, last - extra, extra - 1))
+                m.d.sync += extra.eq(last - extra)
                 m.next = "Settle"
             with m.State("Settle"):
                 m.next = "Deal"
             with m.State("Deal"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += left.eq(left - 1)
-                    with m.If(at_end):
-                        m.next = "Partial"
-                        with m.If(full):
-                            m.next = "Group"
-                        with m.If(self.o.payload.final):
-                            m.d.sync += more.eq(0)
-                            m.next = "Idle"
+                m.d.comb += [self.o.valid.eq(1), counts.eq(self.o.ready)]
+                with m.If(self.o.ready & ends):
+                    m.next = "Partial"
+                    with m.If(full):
+                        m.next = "Group"
+                    with m.If(final):
+                        m.next = "Idle"
         return m

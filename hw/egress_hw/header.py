@@ -31,20 +31,17 @@ def fields_layout() -> data.StructLayout:
 
 
 def record_layout() -> data.StructLayout:
-    """Layout of what lanes must know of a record.
+    """Layout of what lanes must know of a record, but for its settings.
 
-    Members: ``step``, ``count``, ``wide``, ``settings`` as in `fields_layout`; ``parity`` (0 for
-    the first record after reset, 1 for the next, and so on in turn).
+    Members: ``step``, ``count``, ``wide`` as in `fields_layout`; ``parity`` (0 for the first record
+    after reset, 1 for the next, and so on in turn).
     """
-    return data.StructLayout(
-        {
-            "step": 16,
-            "count": 2,
-            "wide": 1,
-            "settings": data.ArrayLayout(SettingLayout, MAX_SETTINGS),
-            "parity": 1,
-        }
-    )
+    return data.StructLayout({"step": 16, "count": 2, "wide": 1, "parity": 1})
+
+
+def setting_layout() -> data.StructLayout:
+    """Layout of a setting as it passes: ``en``, ``parity`` (its record's), ``number``, ``word``."""
+    return data.StructLayout({"en": 1, "parity": 1, "number": 2, "word": WORD_BITS})
 
 
 class HeaderFields(wiring.Component):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from egress.errors import Reason
 from egress.record import BUFFER_RANGE
 from egress_hw.groups import GroupQueue, group_layout
-from egress_hw.header import record_layout
+from egress_hw.header import record_layout, setting_layout
 from egress_hw.loader import Loader, close_layout, store_layout
 from egress_hw.row_loader import RowLoader
 from egress_hw.row_splitter import RowSplitter
@@ -117,9 +117,12 @@ class Intake(wiring.Component):
     -------
     i : :py:`In(stream.Signature(bus))`
         Beats of the stream; the first bit is the highest.
+    setting : :py:`Out(setting_layout())`
+        Each setting of a record, before ``record``. That of the next record but one does not come
+        before ``finished``: there are never more than two records' settings to be kept.
     record : :py:`Out(stream.Signature(record_layout()))`
-        One beat a record, offered once its header is checked. That of the next but one is not
-        offered before ``finished``, and no header is read while one is offered.
+        One beat a record, offered once its header is checked. The next record's header is not read
+        before it is taken.
     finished : :py:`In(1)`
         The oldest record is decoded. Its slots are free by then.
     stores : :py:`Out(store_layout(...)).array(loaders)`
@@ -141,6 +144,7 @@ class Intake(wiring.Component):
     """
 
     i: stream.Interface
+    setting: data.View
     record: stream.Interface
     finished: Signal
     stores: list[data.View]
@@ -182,6 +186,7 @@ class Intake(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(bus)),
+                "setting": Out(setting_layout()),
                 "record": Out(stream.Signature(record_layout())),
                 "finished": In(1),
                 "stores": Out(store_layout(*shape)).array(self.loaders),
@@ -217,6 +222,7 @@ class Intake(wiring.Component):
             queue.deal.eq(splitter.deal),
             queue.stop.eq(splitter.stop),
             self.resting.eq(splitter.resting & ~gearbox.holds),
+            self.setting.eq(splitter.setting),
             self.blocked.eq(splitter.blocked),
         ]
         return m

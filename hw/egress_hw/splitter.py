@@ -1,6 +1,6 @@
 """Splitting of the stream: headers of records and segments, and which lane and slot is next."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from egress.errors import Reason
 from egress.record import BUFFER_RANGE, FIXED_WORDS, MAGIC, VERSION
 from egress_hw.dealer import SegmentDealer
 from egress_hw.groups import deal_layout
-from egress_hw.header import MAX_HEADER_WORDS, HeaderFields, record_layout
+from egress_hw.header import MAX_HEADER_WORDS, HeaderFields, record_layout, setting_layout
 from egress_hw.signatures import WORD_BITS
 
 
@@ -48,6 +48,7 @@ class Splitter(wiring.Component):
     Members
     -------
     i : :py:`In(stream.Signature(row_layout(columns)))`
+    setting : :py:`Out(setting_layout())`
     record : :py:`Out(stream.Signature(record_layout()))`
     finished : :py:`In(1)`
     free : :py:`In(free_layout(contexts))`
@@ -64,6 +65,7 @@ class Splitter(wiring.Component):
     """
 
     i: stream.Interface
+    setting: data.View
     record: stream.Interface
     finished: Signal
     free: data.View
@@ -91,6 +93,7 @@ class Splitter(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(row_layout(columns))),
+                "setting": Out(setting_layout()),
                 "record": Out(stream.Signature(record_layout())),
                 "finished": In(1),
                 "free": In(free_layout(contexts)),
@@ -134,7 +137,7 @@ class Splitter(wiring.Component):
         self._parity = Signal(init=1)
         m.d.comb += record.parity.eq(self._parity)
         m.d.comb += [record[name].eq(fields[name]) for name in ("step", "count", "wide")]
-        m.d.comb += record.settings.eq(fields.settings)
+        self._connect_header(m)
         self._prepare(m)
         with m.FSM():
             with m.State("Header"):
@@ -218,11 +221,15 @@ class Splitter(wiring.Component):
         most_words = Signal(12)
         for exponent in range(BUFFER_RANGE[0], self._buffer + 1):
             m.d.sync += most_words[exponent].eq(fields.buffer == exponent)
-        # left - words - 1: the borrow tells that the record is too short.
+        # left - words - 1: the borrow tells that the record is too short. Nothing is added where
+        # the header's count is taken: so most bits are one cell each of an iCE40.
+        keep = Signal()
+        m.d.comb += keep.eq(~(self._word_counts & (self._index == FIXED_WORDS - 1)))
         rest = Signal(33)
-        m.d.comb += rest.eq(self._left + (~words).as_signed())
+        m.d.comb += rest.eq(self._left + Cat(~words, keep.replicate(21)))
+        with m.If(self._look | ~keep):
+            m.d.sync += self._left.eq(Mux(keep, rest, self._word))
         with m.If(self._look):
-            m.d.sync += self._left.eq(rest)
             m.d.sync += self._exceeds.eq(rest[-1])
             m.d.sync += self._wrong.eq(
                 self._upper[12:14].any()
@@ -231,13 +238,21 @@ class Splitter(wiring.Component):
                 | (words > most_words)
             )
 
+    def _connect_header(self, m: Module) -> None:
+        """Give the header's words to all who read them."""
+        word, index, counts, setting = self._word, self._index, self._word_counts, self.setting
+        for reader in (self._header, self._dealer):
+            m.d.comb += [reader.word.eq(word), reader.index.eq(index), reader.write.eq(counts)]
+        # Of the numbers from 5 to 8 the lowest bits, less one, are those of the setting.
+        m.d.comb += [setting.word.eq(word), setting.parity.eq(~self._parity)]
+        m.d.comb += setting.number.eq(index[:2] - FIXED_WORDS)
+        m.d.comb += setting.en.eq(counts & (index >= FIXED_WORDS))
+
     def _read_header(self, m: Module) -> None:
-        header, dealer, word, index = self._header, self._dealer, self._word, self._index
-        m.d.comb += [header.word.eq(word), header.index.eq(index)]
-        m.d.comb += [dealer.word.eq(word), dealer.index.eq(index)]
-        m.d.comb += [header.write.eq(self._word_counts), dealer.write.eq(self._word_counts)]
+        header, word, index = self._header, self._word, self._index
         m.d.comb += self.resting.eq((index == 0) & ~self._holds & (self._inside == 0))
-        m.d.comb += self._reads.eq(~self.record.valid)
+        # The settings of the last record but one may be in use until it is finished.
+        m.d.comb += self._reads.eq(~self.record.valid & ~self._inside[1])
         pads = Signal()
         m.d.comb += pads.eq((index == 0) & ~self._word_heads & (word == 0))
         with m.If(self._word_valid & self._reads):
@@ -245,8 +260,6 @@ class Splitter(wiring.Component):
             m.d.sync += self._padded.eq(pads)
         with m.If(self._word_counts):
             m.d.sync += index.eq(index + 1)
-            with m.If(index == 4):
-                m.d.sync += self._left.eq(word)
             with m.If(index == FIXED_WORDS + header.fields.count):
                 m.d.sync += index.eq(0)
                 m.next = "Check"
@@ -269,7 +282,7 @@ class Splitter(wiring.Component):
             self._refuse_header(m, Reason.BUFFER_TOO_SMALL)
         with m.Elif(self._short):
             self._refuse_header(m, Reason.BAD_LENGTH)
-        with m.Elif(~self._inside[1]):
+        with m.Else():
             m.d.comb += [self._record_begins.eq(1), self._restart.eq(1)]
             m.d.sync += self.record.valid.eq(1)
             m.d.sync += self._parity.eq(~self._parity)
@@ -343,10 +356,8 @@ class WordSplitter(Splitter):
             m.d.comb += [self.i.ready.eq(1), self.valid.eq(self._word_counts)]
         m.d.comb += self.start.eq(self._begin | (self._index == 0) & ~self.payload)
         m.d.comb += self.field.eq(self._begin | (self._index == 3))
-        with m.If(self._begin):
-            m.d.comb += self.low.eq(self._number_after[:16])
-        with m.Elif(self._index != 3):
-            m.d.comb += self.low.eq(word[:16])
+        number = self._number_after[:16] & self._begin.replicate(16)
+        m.d.comb += self.low.eq((word[:16] & (~self.field).replicate(16)) | number)
         return m
 
     def _walk(self, m: Module) -> None:

@@ -238,10 +238,11 @@ def load(
     result = Loads()
 
     async def bench(ctx: SimulatorContext) -> None:
-        views = [*dut.stores, *dut.closes, dut.groups.payload, dut.record.payload]
+        views = [*dut.stores, *dut.closes, dut.setting, dut.groups.payload, dut.record.payload]
         raws = [Value.cast(view) for view in views]
         decoding: list[tuple[int, dict[str, Any]]] = []
         finished = 0
+        settings: dict[tuple[int, int], int] = {}
         held: dict[str, int] = {}
         left = extra
         offer = False
@@ -290,6 +291,20 @@ def load(
                 held.pop(name, None)
                 if there and not took:
                     held[name] = raw
+            setting: Any = found[-3]
+            if setting["en"]:
+                settings[setting["parity"], setting["number"]] = setting["word"]
+                assert len(result.records) < finished + 2, "settings of a third record"
+            if record_valid and not refused:
+                header = expected[len(result.records)].header
+                assert header is not None
+                parity = len(result.records) & 1
+                kept = [settings[parity, n] for n in range(len(header.settings))]
+                assert kept == [setting.pack() for setting in header.settings]
+                assert found[-1]["parity"] == parity
+                assert found[-1]["count"] == len(header.settings) - 1
+                assert found[-1]["step"] == header.step_bits
+                assert found[-1]["wide"] == (header.level_bits == 16)
             if record_valid:
                 assert len(result.records) < finished + 2, "a third record"
             if record_valid and record_take:
