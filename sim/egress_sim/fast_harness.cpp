@@ -387,7 +387,7 @@ Bytes take_bytes(size_t count) {
 
 void visits(Driver &driver, char **argument) {
     size_t lanes = atoi(argument[0]), width = atoi(argument[1]);
-    // As `egress_sim.fast` packs and unpacks them.
+    // As `egress_sim.faults` packs and unpacks them.
     struct {
         uint32_t reset, bus, words, gaps, stalls, watchdog, stop;
     } head;
@@ -402,7 +402,7 @@ void visits(Driver &driver, char **argument) {
         uint32_t tail[] = {uint32_t(happened.beats),      uint32_t(happened.words),
                            uint32_t(happened.ran),        driver.model.error,
                            driver.model.reason,           driver.model.error_segment,
-                           driver.model.busy};
+                           driver.model.busy,          driver.model.idle};
         fwrite(tail, sizeof tail, 1, stdout);
         fwrite(keeper.rows.data(), 1, keeper.rows.size(), stdout);
     }

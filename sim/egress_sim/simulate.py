@@ -37,6 +37,20 @@ def core_model(
     return runner.build(text, verilog.TOP, cache=cache, progress=progress)
 
 
+def fast_harness(
+    shape: Shape,
+    netlist: Netlist | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build the fast simulator of a core, or of its netlist for a family, or find it built."""
+    text = core_verilog(shape.lanes, shape.output, shape.max_level_bits, shape.buffer, cache=cache)
+    if netlist:
+        return build_netlist(text, verilog.TOP, netlist, cache=cache, progress=progress)
+    return fast.build(text, verilog.TOP, cache=cache, progress=progress)
+
+
 def core_verilog(
     lanes: int,
     output: Output,
@@ -131,11 +145,7 @@ def simulate(
     with tempfile.TemporaryDirectory(prefix="egress-") as name:
         work = Path(name)
         if engine == "fast":
-            text = core_verilog(lanes, output, max_level_bits, buffer, cache=cache)
-            if netlist:
-                built = build_netlist(text, verilog.TOP, netlist, cache=cache, progress=progress)
-            else:
-                built = fast.build(text, verilog.TOP, cache=cache, progress=progress)
+            built = fast_harness(shape, netlist, cache=cache, progress=progress)
             tally, happened = fast.carry(
                 built, stream, work, shape, gaps=gaps, stalls=stalls, progress=progress
             )

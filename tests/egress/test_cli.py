@@ -9,9 +9,10 @@ from safetensors.numpy import load_file, save_file
 from egress.cli import main, parser
 from tests.egress.test_code import PAPER_TABLE_2
 
-COMMANDS = (
-    "bench demo train compress decompress inspect verify rates codewords simulate synth verilog"
-)
+COMMANDS = """
+    bench demo train compress decompress inspect verify rates codewords simulate faults synth
+    verilog
+"""
 
 
 @pytest.fixture

