@@ -103,7 +103,7 @@ class Collector(wiring.Component):
                 m.d.sync += found.eq(port.data)
             return found
 
-        beside = queue(Cat(last, keep), "beside")
+        ends = queue(last, "last")
         beat = self.o.payload
         valid = self.o.valid
         m.d.comb += advance.eq(self.o.ready | ~valid)
@@ -111,21 +111,24 @@ class Collector(wiring.Component):
         there = Signal()
         with m.If(advance):
             m.d.sync += there.eq(waits)
-        going = Cat(there, beside)
-        errors = []
+        keeps, errors = [], []
         for number, dequantizer in enumerate(self.dequantizers):
             m.submodules[f"dequantizer_{number}"] = dequantizer
-            level = queue(self.levels[number], f"queue_{number}")
+            queued = Cat(self.levels[number].as_value(), keep[number])
+            found = queue(queued, f"queue_{number}")
+            level: Any = data.View(level_layout(self._level_bits), found[:-1])
+            kept = found[-1]
             m.d.comb += [
                 dequantizer.advance.eq(advance),
                 dequantizer.step.eq(self.step),
                 dequantizer.magnitude.eq(level.magnitude),
                 dequantizer.negative.eq(level.negative),
-                dequantizer.zero.eq(level.error | ~beside[1 + number]),
+                dequantizer.zero.eq(level.error | ~kept),
                 beat.weights[number].eq(dequantizer.weight),
             ]
-            errors.append(level.error & beside[1 + number])
-        going = Cat(going, *errors)
+            keeps.append(kept)
+            errors.append(level.error & kept)
+        going = Cat(there, ends, *keeps, *errors)
         inside = [there]
         with m.If(advance):
             for stage in range(stages):

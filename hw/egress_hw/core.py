@@ -3,8 +3,9 @@
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
@@ -15,8 +16,11 @@ from egress_hw.collector import Collector
 from egress_hw.intake import BUS_BITS, Intake
 from egress_hw.lane import Geometry, Lane, descriptor_layout, kind_layout
 from egress_hw.sequencer import Sequencer
-from egress_hw.signatures import Output, beat_layout
+from egress_hw.signatures import WORD_BITS, Output, SettingLayout, beat_layout
 from egress_hw.status import Status
+
+# What is read was written long before; to promise more would cost LUTs.
+_PLAIN = {"no_rw_check": 1}
 
 DEFAULT_WINDOW = {8: 10, 16: 16}
 """Bits that a lane decodes in a step, by the largest width of levels."""
@@ -177,8 +181,15 @@ class Core(wiring.Component):
             m.d.sync += [coming.parity.eq(record.parity), prepared.eq(1)]
         with m.Elif(sequencer.begin):
             m.d.sync += [current.eq(coming), prepared.eq(0)]
-        words = Array(record.settings[n].as_value() for n in range(MAX_SETTINGS))
-        m.d.sync += table.word.eq(words[table.number])
+        m.submodules.settings = settings = Memory(
+            shape=WORD_BITS, depth=2 * MAX_SETTINGS, init=[], attrs=_PLAIN
+        )
+        passing: Any = intake.setting
+        write, read = settings.write_port(), settings.read_port(domain="comb")
+        m.d.comb += [write.en.eq(passing.en), write.data.eq(passing.word)]
+        m.d.comb += write.addr.eq(Cat(passing.number, passing.parity))
+        m.d.comb += read.addr.eq(Cat(table.number, record.parity))
+        m.d.sync += table.word.eq(read.data)
         m.d.comb += [
             intake.free.eq(sequencer.free),
             intake.finished.eq(sequencer.finished),
@@ -198,7 +209,7 @@ class Core(wiring.Component):
         )
         m.d.sync += [fill.eq(table.write), fill_address.eq(table.address)]
         m.d.sync += fill_entry.eq(table.entry)
-        stores = self._broadcast(m, intake, record)
+        stores = self._broadcast(m, intake)
         for number in range(L):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
@@ -249,24 +260,26 @@ class Core(wiring.Component):
         self._observe(m, intake, sequencer)
         return m
 
-    def _broadcast(self, m: Module, intake: Intake, record: Any) -> list[dict[str, Any]]:
+    def _broadcast(self, m: Module, intake: Intake) -> list[dict[str, Any]]:
         """Register what loaders write, and find the settings of segments; a dict for each loader.
 
         Of these, ``store`` and ``describe`` have a bit for each of the loader's lanes.
         """
-        kinds = Signal(data.ArrayLayout(data.ArrayLayout(kind_layout(), MAX_SETTINGS), 2))
-        with m.If(intake.record.valid):
-            for parity in range(2):
-                with m.If(record.parity == parity):
-                    for number in range(MAX_SETTINGS):
-                        setting: Any = record.settings[number]
-                        kind: Any = kinds[parity][number]
-                        joint = setting.mode == Mode.JOINT
-                        m.d.sync += [
-                            kind.mode.eq(setting.mode),
-                            kind.threshold.eq(Mux(joint, threshold_of(setting), 0)),
-                            kind.stride.eq(setting.stride),
-                        ]
+        passing: Any = intake.setting
+        setting: Any = data.View(SettingLayout, passing.word)
+        kind: Any = Signal(kind_layout())
+        joint = setting.mode == Mode.JOINT
+        m.d.comb += [
+            kind.mode.eq(setting.mode),
+            kind.threshold.eq(Mux(joint, threshold_of(setting), 0)),
+            kind.stride.eq(setting.stride),
+        ]
+        m.submodules.kinds = kinds = Memory(
+            shape=kind_layout(), depth=2 * MAX_SETTINGS, init=[], attrs=_PLAIN
+        )
+        port = kinds.write_port()
+        m.d.comb += [port.en.eq(passing.en), port.data.eq(kind)]
+        m.d.comb += port.addr.eq(Cat(passing.number, passing.parity))
         writes = []
         for number, (store, close) in enumerate(zip(intake.stores, intake.closes, strict=True)):
             lanes = self.lanes // intake.loaders
@@ -286,11 +299,13 @@ class Core(wiring.Component):
                 m.d.sync += of_loader["store"][lane].eq(store.en & (store.lane == lane))
                 m.d.sync += of_loader["describe"][lane].eq(close.en & (close.lane == lane))
             known: Any = of_loader["descriptor"]
+            port = kinds.read_port(domain="comb")
+            m.d.comb += port.addr.eq(Cat(close.setting, close.parity))
             m.d.sync += [
                 known.start.eq(close.start),
                 known.damaged.eq(close.damaged),
                 known.setting.eq(close.setting),
-                known.kind.eq(kinds[close.parity][close.setting]),
+                known.kind.eq(port.data),
             ]
             writes.append(of_loader)
         return writes
