@@ -266,7 +266,6 @@ class Lane(wiring.Component):
         slot = Cat(self.contexts[(g.move - 2) % C], self.bank)
         known = recall(descriptors, slot, "descriptor")
         sought: Any = later(known, loop + 1, "known")  # in cycle `seek`, which is that of `mean`
-        in_joint = self._in_joint(sought)
 
         # --- Cycle 0: the words are read, from a position on.
         position = Signal(g.buffer + 6, reset_less=True)
@@ -289,29 +288,23 @@ class Lane(wiring.Component):
 
         # The state of the step before; if that ended a run or slot, what follows it is known now.
         # Of a field that is to be read: the bits of its first piece but for that of a half class.
-        flags = ("second", "field", "ended", "bad", "high")
+        flags = ("second", "field", "bad", "high")
+        # If a run or slot was ended: what tells, with its value, whether a magnitude follows.
+        flags = (*flags, "zero_run", "joint", "any_2", "any_4")
         state = data.StructLayout(
             {"phase": 3, "index": INDEX_BITS, "piece": 3, **dict.fromkeys(flags, 1)}
         )
         after_move: Any = Signal(state)
         was: Any = later(after_move, loop, "state")
         value = Signal(OFFSET_BITS, reset_less=True)
-        meant = self._mean(m, value, sought, in_joint)
-        follows = Signal()
-        m.d.comb += follows.eq(was.ended & meant.follows)
+        meant = self._mean(m, value, was)
         here: Any = Signal(state)
-        m.d.comb += [here.eq(was), here.second.eq(was.second | follows)]
-        m.d.comb += here.field.eq(was.field | (follows & value[0]))
-        in_field, is_late = was.phase[2], was.phase[:2].any()
+        m.d.comb += [here.eq(was), here.second.eq(was.second | meant.follows)]
+        m.d.comb += here.field.eq(was.field | (meant.follows & value[0]))
         # Of a field, the index is known; and where there are no zeros to be counted.
-        kept = Mux(in_field, was.index[:3], 0b111)
-        m.d.comb += here.index.eq(
-            Cat(
-                Mux(in_field | here.field, kept, zeros),
-                Mux(in_field, was.index[3:5], Cat(was.phase[1], is_late) | here.field.replicate(2)),
-                here.second,
-            )
-        )
+        in_field, is_late = was.phase[2], was.phase[:2].any()
+        fresh = Cat(zeros, was.phase[1], is_late) | here.field.replicate(5)
+        m.d.comb += here.index.eq(Cat(Mux(in_field, was.index[:5], fresh), here.second))
         # No one among the bits that were sought through, or as many zeros as no run's codeword has.
         blank = Signal()
         no_level = self._in_runs(sought) & was.phase[1] & (zeros == 7)
@@ -405,16 +398,26 @@ class Lane(wiring.Component):
             step.bad | entry.bad | (longer & entry.tight) | (now.first & step.high & high)
         )
 
-        m.d.comb += [after_move.eq(step), after_move.ended.eq(0)]
+        m.d.comb += [after_move.eq(step), after_move.zero_run.eq(0), after_move.joint.eq(0)]
         is_run = Signal()
-        m.d.comb += is_run.eq(self._in_runs(later(known, 1, "known_now")) & ~step.second)
+        known_now: Any = later(known, 1, "known_now")
+        m.d.comb += is_run.eq(self._in_runs(known_now) & ~step.second)
         with m.If(now.start):
             m.d.comb += after_move.eq(0)
         with m.Elif(now.go):
             m.d.comb += after_move.field.eq(0)
             with m.If(ends):
                 m.d.comb += [after_move.phase.eq(0), after_move.second.eq(0)]
-                m.d.comb += [after_move.bad.eq(0), after_move.ended.eq(is_run)]
+                m.d.comb += [after_move.bad.eq(0)]
+                kind = known_now.kind
+                m.d.comb += after_move.zero_run.eq(is_run & ~self._in_joint(known_now))
+                m.d.comb += after_move.joint.eq(
+                    is_run & self._in_joint(known_now) & (kind.stride != NO_STRIDE)
+                )
+                m.d.comb += [
+                    after_move.any_2.eq(kind.stride == 0),
+                    after_move.any_4.eq(~kind.stride[1]),
+                ]
             with m.Else():
                 m.d.comb += after_move.bad.eq(in_field & bad)
                 m.d.comb += after_move.phase.eq(
@@ -492,7 +495,7 @@ class Lane(wiring.Component):
             halves.append(recall(memory, address, name))
         return halves
 
-    def _mean(self, m: Module, value: Signal, known: Any, joint: Value) -> Any:
+    def _mean(self, m: Module, value: Signal, was: Any) -> Any:
         """Tell of the value of a run or slot what it is, and whether a magnitude follows.
 
         From the threshold on, of as many slots as the stride one is followed by a magnitude above
@@ -507,15 +510,11 @@ class Lane(wiring.Component):
         tops = above[RUN_BITS:]
         m.d.comb += meant.far.eq(tops.any() & ~tops.all())
         if self._joint:
-            ones = (
-                above[0]
-                & (above[1] | (known.kind.stride == 0))
-                & (above[2] | ~known.kind.stride[1])
-            )
-            m.d.comb += meant.strides.eq(joint & ~above[-1] & (known.kind.stride != NO_STRIDE))
+            ones = above[0] & (above[1] | was.any_2) & (above[2] | was.any_4)
+            m.d.comb += meant.strides.eq(was.joint & ~above[-1])
             m.d.comb += meant.big.eq(meant.strides & ones)
         # The longest run, 4096, has nothing after it.
-        m.d.comb += meant.follows.eq(Mux(joint, meant.big, ~above[12]))
+        m.d.comb += meant.follows.eq(meant.big | (was.zero_run & ~above[12]))
         return meant
 
     def _run(self, meant: Any, known: Any) -> Value:
