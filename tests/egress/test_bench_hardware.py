@@ -77,9 +77,14 @@ def test_short_rows_are_one_of_each_on_one_device():
     assert names == [
         "naive",
         "bit-serial, at 2.64 bits a weight",
-        "lane, plain mode",
-        "core, 1 lane",
+        "lane, plain mode, 4 contexts",
+        "core, 1 lane, bus 32, 4 contexts",
     ]
+
+
+@pytest.mark.parametrize(("lanes", "bus"), [(1, 32), (4, 32), (8, 64), (16, 128), (64, 128)])
+def test_bus_suits_the_lanes(lanes, bus):
+    assert hardware.bus_bits(lanes) == bus
 
 
 def test_rate_is_weights_a_cycle_at_the_median_clock(tools):

@@ -10,9 +10,9 @@ from amaranth.lib import wiring
 
 from egress.errors import ToolError
 from egress.setting import Mode
-from egress_hw.boards import board
 from egress_hw.core import Core
-from egress_hw.lane import Lane
+from egress_hw.intake import BUS_BITS
+from egress_hw.lane import Geometry, Lane
 from egress_hw.resources import Resources, TooLargeError
 from egress_hw.synth import place_and_route
 from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder
@@ -33,6 +33,9 @@ DEVICES = {
     "crosslink-nx-evn": "Nexus LIFCL-40",
 }
 """Devices of the rows, by a board that has them."""
+
+CONTEXTS = dict.fromkeys(DEVICES, 4) | {"icebreaker": 2}
+"""Segments that a lane decodes in turn: fewer where cells are scarcer than nanoseconds."""
 
 Report = Callable[[int, int, str], None]
 """Told how many rows of how many are done, and what is being done."""
@@ -67,24 +70,34 @@ class Row:
     full_rate_bits: float | None = None
 
 
-def core(board_name: str, lanes: int, bus: int = 32) -> Row:
-    """Row of a whole core: all modes, 8-bit levels, bfloat16 output."""
-    # Lanes of an iCE40 have a block RAM of 4 kbit, all others 18 kbit.
-    profile = "small" if board(board_name).family == "ice40" else "large"
+def core(board_name: str, lanes: int) -> Row:
+    """Row of a whole core: all modes, 8-bit levels, bfloat16 output, the small profile."""
+    bus, contexts = bus_bits(lanes), CONTEXTS[board_name]
     return Row(
         group="core",
-        name=f"core, {lanes} lane{'s' if lanes > 1 else ''}",
+        name=f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}, {contexts} contexts",
         board=board_name,
-        factory=lambda: Core(lanes, "bfloat16", 8, profile),
+        factory=lambda: Core(lanes, "bfloat16", 8, "small", bus=bus, contexts=contexts),
         lanes=lanes,
         weights_per_cycle=lanes,
         full_rate_bits=bus / lanes,
     )
 
 
+def bus_bits(lanes: int) -> int:
+    """Bus that suits ``lanes``: 8 bits a weight or more, if there is one."""
+    return next((bus for bus in BUS_BITS if bus >= 8 * lanes), BUS_BITS[-1])
+
+
 def lane(board_name: str, modes: frozenset[Mode], name: str) -> Row:
-    """Row of a lane alone, for levels of 8 bits."""
-    return Row(group="lane", name=f"lane, {name}", board=board_name, factory=lambda: Lane(8, modes))
+    """Row of a lane alone, with its memory of segments, for levels of 8 bits."""
+    contexts = CONTEXTS[board_name]
+    return Row(
+        group="lane",
+        name=f"lane, {name}, {contexts} contexts",
+        board=board_name,
+        factory=lambda: Lane(Geometry(contexts), 8, modes),
+    )
 
 
 def yardsticks(board_name: str) -> list[Row]:
@@ -270,7 +283,7 @@ def cells(result: Measured) -> list[str]:
         f"{result.needs['dsps']:,}",
         f"{found.fmax_mhz:.1f}{spread}" if found else "does not fit",
         f"{row.weights_per_cycle:.3g}",
-        f"{row.full_rate_bits:.3g}" if row.full_rate_bits else "any",
+        f"{row.full_rate_bits:.3g}" if row.full_rate_bits else "-",
         f"{rate:,.0f}" if rate else "-",
         f"{rate / result.needs['luts']:.3f}" if rate else "-",
     ]
