@@ -30,6 +30,9 @@ def export(
     output: Output = "bfloat16",
     max_level_bits: int = 8,
     buffer: str | int = "large",
+    bus: int = 32,
+    contexts: int = 4,
+    window: int | None = None,
 ) -> str:
     """Write the core with AXI4-Stream ports (`AxiCore`) as Verilog.
 
@@ -38,7 +41,7 @@ def export(
 
     Parameters
     ----------
-    lanes, output, max_level_bits, buffer
+    lanes, output, max_level_bits, buffer, bus, contexts, window
         As of `egress_hw.core.Core`.
 
     Returns
@@ -53,7 +56,7 @@ def export(
     ValueError
         If a parameter is out of range.
     """
-    core = AxiCore(lanes, output, max_level_bits, buffer)
+    core = AxiCore(lanes, output, max_level_bits, buffer, bus, contexts, window)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / f"{TOP}.il").write_text(rtlil.convert(core, name=TOP, emit_src=False))
@@ -68,6 +71,9 @@ def export(
 //   output          {output}
 //   max_level_bits  {max_level_bits}
 //   buffer          {words} words, the largest segment
+//   bus             {bus} bits
+//   contexts        {contexts}
+//   window          {core.core.window} bits
 //
 // Made with Amaranth and yosys {tool_version("yosys")}; edit the source instead.
 // Ports: AXI4-Stream, clk, and rst, which is synchronous and active high.

@@ -27,7 +27,7 @@ def golden_records(configuration: Configuration) -> list[tuple[str, bytes, list[
         for number, weights in enumerate(entry["weights"]):
             header = Header.unpack(stream[at:])
             size = header.record_size
-            if header.level_bits <= configuration.max_level_bits:
+            if header.level_bits <= configuration.shape.max_level_bits:
                 name = f"{Path(entry['file']).stem}[{number}]"
                 beats = golden_beats(header, levels[:weights], configuration)
                 found.append((name, stream[at : at + size], beats))
@@ -39,9 +39,9 @@ def golden_beats(header: Header, levels: np.ndarray, configuration: Configuratio
     """Beats of a record that holds ``levels``."""
     levels = levels.astype(np.int8 if header.level_bits == 8 else np.int16)
     patterns = level_patterns(
-        header, levels, configuration.output, configuration.max_level_bits
+        header, levels, configuration.shape.output, configuration.shape.max_level_bits
     ).tolist()
-    rows = place_weights(header, configuration.lanes).tolist()
+    rows = place_weights(header, configuration.shape.lanes, configuration.shape.contexts).tolist()
     return [
         Beat(
             tuple(patterns[place] if place >= 0 else 0 for place in row),
@@ -68,7 +68,7 @@ async def decodes_models_back_to_back(dut: Any, gaps: Any, stalls: Any) -> None:
         assert_beats(beats, expected, name)
     assert bench.beats == [beat for record in given for beat in record]
     assert bench.status() is None
-    bench.assert_finished(sum(len(stream) // 4 for _, stream, _ in records))
+    bench.assert_finished(*(stream for _, stream, _ in records))
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -82,7 +82,7 @@ async def decodes_a_model_through_slow_buses(dut: Any, gaps: Any, stalls: Any) -
     await bench.quiet()
     for (name, _, expected), beats in zip(records, bench.records(), strict=True):
         assert_beats(beats, expected, name)
-    bench.assert_finished(sum(len(stream) // 4 for _, stream, _ in records))
+    bench.assert_finished(*(stream for _, stream, _ in records))
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -97,12 +97,12 @@ async def holds_its_beats_for_a_consumer_that_never_comes(dut: Any) -> None:
         bench.send(stream)
     await bench.quiet()
     assert not bench.beats
-    assert 0 < bench.words < copies * len(stream) // 4
+    assert 0 < bench.words < copies * len(stream) // (bench.configuration.shape.bus // 8)
     bench.sink.pause = False
     await bench.quiet()
     for beats in bench.records():
         assert_beats(beats, expected, name)
-    bench.assert_finished(copies * len(stream) // 4)
+    bench.assert_finished(*copies * [stream])
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
@@ -123,4 +123,4 @@ async def decodes_after_a_reset_at_any_time(dut: Any, stalls: Any) -> None:
         await bench.quiet()
         assert_beats(bench.beats, expected, f"after a reset in cycle {cycles}")
         bench.records()
-        bench.assert_finished(len(stream) // 4)
+        bench.assert_finished(stream)

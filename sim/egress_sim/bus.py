@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 from egress_hw.model import Beat
-from egress_hw.signatures import Output
+from egress_sim.shape import Shape
 
 CONFIGURATION_VARIABLE = "EGRESS_BENCH"
 
@@ -24,10 +24,7 @@ CONFIGURATION_VARIABLE = "EGRESS_BENCH"
 class Configuration:
     """The core that a bench finds, and where the golden and hostile streams are."""
 
-    lanes: int
-    output: Output
-    max_level_bits: int
-    buffer: int
+    shape: Shape
     bitstreams: str
 
     def to_parameters(self) -> dict[str, str]:
@@ -37,7 +34,8 @@ class Configuration:
     @classmethod
     def from_environment(cls) -> "Configuration":
         """Read what `to_parameters` gave."""
-        return cls(**json.loads(os.environ[CONFIGURATION_VARIABLE]))
+        said = json.loads(os.environ[CONFIGURATION_VARIABLE])
+        return cls(Shape(**said["shape"]), said["bitstreams"])
 
     def index(self, folder: str) -> list[dict[str, Any]]:
         """Read the index of ``golden`` or ``hostile``."""
@@ -83,7 +81,7 @@ class Bench:
     beats : list of Beat
         All beats since the last reset, those of unfinished records too.
     words : int
-        Words taken since the last reset.
+        Beats of the input bus taken since the last reset.
     cycle, last_transfer : int
         Cycles since the last reset, and the one of the last transfer on either side.
     """
@@ -94,7 +92,7 @@ class Bench:
         logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), dut.clk, dut.rst)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst)
-        self._width = len(dut.m_axis_tdata) // self.configuration.lanes
+        self._width = len(dut.m_axis_tdata) // self.configuration.shape.lanes
         self.beats: list[Beat] = []
         self.words = self.cycle = self.last_transfer = 0
 
@@ -124,7 +122,7 @@ class Bench:
         self.words = self.cycle = self.last_transfer = 0
 
     def send(self, stream: bytes) -> None:
-        """Queue bytes at the source."""
+        """Queue bytes at the source, which fills the last beat of its bus with zeros."""
         self.source.send_nowait(AxiStreamFrame(stream))
 
     async def quiet(self, cycles: int = 200, limit: int = 1_000_000) -> None:
@@ -142,8 +140,10 @@ class Bench:
             found.append(list(self._frame_beats(frame)))
         return found
 
-    def assert_finished(self, words: int) -> None:
-        """Check that all words were taken, no more came out, and the core is at rest."""
+    def assert_finished(self, *streams: bytes) -> None:
+        """Check that all of the streams was taken, no more came out, and the core is at rest."""
+        bus = self.configuration.shape.bus // 8
+        words = sum(-(-len(stream) // bus) for stream in streams)
         assert self.words == words, f"{self.words} of {words} words were taken"
         assert self.sink.empty(), "a record too many came out"
         assert not self.beats or self.beats[-1].last, "a record began and did not end"
@@ -164,7 +164,7 @@ class Bench:
             yield self._beat(data, keep, frame.tuser[at], at + width == len(frame.tdata))
 
     def _beat(self, data: int, keep: int, user: int, last: bool) -> Beat:
-        lanes, width = self.configuration.lanes, self._width
+        lanes, width = self.configuration.shape.lanes, self._width
         kept = 0
         for lane in range(lanes):
             part = keep >> (lane * width // 8) & ((1 << width // 8) - 1)

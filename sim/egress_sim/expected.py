@@ -11,6 +11,7 @@ from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
 from egress.record import BUFFER_RANGE, Header, Segment, find_segments, pack_segment
 from egress.unpack import decode_segments
+from egress_hw.model import decode_payload
 from egress_hw.signatures import Output
 
 Patterns = NDArray[np.unsignedinteger]
@@ -49,9 +50,6 @@ class Expected:
         Index of each weight in its tensor; -1 where there is none.
     record : int64, shape (beats,)
         Number of each beat's record.
-    judged : bool, shape (beats, lanes)
-        False in segments whose codewords the software refuses (reasons 8 to 10): which of their
-        weights come before the offending one is not known here.
     refusals : tuple of BitstreamError
         What the software refuses, in order. After one of framing (reasons 1 to 6, 11, 12) nothing
         is expected.
@@ -60,7 +58,6 @@ class Expected:
     beats: Beats
     place: NDArray[np.int64]
     record: NDArray[np.int64]
-    judged: NDArray[np.bool_]
     refusals: tuple[BitstreamError, ...]
 
 
@@ -134,19 +131,19 @@ class Record:
     header : Header
     patterns : uint8, uint16 or uint32, shape (weights,)
         Bits of its weights on the output; 0 where they are lost.
-    flagged, unknown : bool, shape (weights,)
-        Weights of segments whose CRC is wrong, and of those that have a bad codeword.
+    flagged : bool, shape (weights,)
+        Weights that are lost: those of segments whose CRC is wrong, and those from a bad codeword
+        to its segment's end.
     """
 
     header: Header
     patterns: Patterns
     flagged: NDArray[np.bool_]
-    unknown: NDArray[np.bool_]
 
     def beats(
         self, lanes: int, contexts: int = 1, rounds: slice = slice(None)
-    ) -> tuple[Beats, NDArray[np.int64], NDArray[np.bool_]]:
-        """Beats of the given rounds, and ``place`` and ``judged`` as in `Expected`."""
+    ) -> tuple[Beats, NDArray[np.int64]]:
+        """Beats of the given rounds, and ``place`` as in `Expected`."""
         place = place_weights(self.header, lanes, contexts, rounds)
         keep = place >= 0
         last = np.zeros(len(place), bool)
@@ -159,7 +156,7 @@ class Record:
             keep & self.flagged[place],
             last,
         )
-        return beats, place, ~(keep & self.unknown[place])
+        return beats, place
 
 
 def expected_records(
@@ -193,7 +190,7 @@ def expected_records(
             return
         patterns = level_patterns(header, found.levels, output, max_level_bits)
         patterns[found.flagged] = 0
-        yield Record(header, patterns, found.flagged, found.unknown)
+        yield Record(header, patterns, found.flagged)
         at += header.record_size
 
 
@@ -214,7 +211,7 @@ def expect(
     none = np.zeros((0, lanes), np.int64)
     flags = none.astype(bool)
     dtype = pattern_dtype(output, max_level_bits)
-    parts = [(Beats(none.astype(dtype), flags, flags, flags[:, 0]), none, flags)]
+    parts = [(Beats(none.astype(dtype), flags, flags, flags[:, 0]), none)]
     parts += [
         record.beats(lanes, contexts)
         for record in expected_records(
@@ -229,9 +226,8 @@ def expect(
             np.concatenate([part.error for part in beats]),
             np.concatenate([part.last for part in beats]),
         ),
-        np.concatenate([place for _, place, _ in parts]),
+        np.concatenate([place for _, place in parts]),
         np.repeat(np.arange(len(parts)) - 1, [len(part) for part in beats]),
-        np.concatenate([judged for _, _, judged in parts]),
         tuple(refusals),
     )
 
@@ -239,14 +235,14 @@ def expect(
 class _Levels:
     """Levels of a record, decoded as far as its segments are intact.
 
-    ``flagged`` weights are those of segments whose CRC is wrong, ``unknown`` ones those of
-    segments with a bad codeword. Raises BitstreamError if the framing is broken.
+    ``flagged`` weights are lost, as in `Record`. What software refuses goes to ``refusals``; of
+    that hardware gives what it does not look at, behind a segment's last weight, as if it were
+    good. Raises BitstreamError if the framing is broken.
     """
 
     def __init__(self, header: Header, record: memoryview, refusals: list[BitstreamError]) -> None:
         self.levels = np.zeros(header.weights, np.int8 if header.level_bits == 8 else np.int16)
         self.flagged = np.zeros(header.weights, bool)
-        self.unknown = np.zeros(header.weights, bool)
         segments, damaged = _frame(header, record)
         refusals += damaged.values()
         for number in damaged:
@@ -260,12 +256,20 @@ class _Levels:
             except BitstreamError as error:
                 refusals.append(error)
                 bad = next(s for s in intact if s.number == error.segment)
-                self.unknown[header.segment_slice(bad.number)] = True
                 intact.remove(bad)
+                self._decode_bad(header, record, bad)
         at = 0
         for segment in intact:
             self.levels[header.segment_slice(segment.number)] = dealt[at : at + segment.weights]
             at += segment.weights
+
+    def _decode_bad(self, header: Header, record: memoryview, segment: Segment) -> None:
+        """Decode a segment as far as it can be."""
+        payload = bytes(record[segment.start : segment.start + 4 * segment.words])
+        levels, _ = decode_payload(payload, segment.weights, segment.setting, header.level_bits)
+        places = np.arange(header.weights)[header.segment_slice(segment.number)]
+        self.levels[places[: len(levels)]] = levels
+        self.flagged[places[len(levels) :]] = True
 
 
 def _frame(header: Header, record: memoryview) -> tuple[list[Segment], dict[int, BitstreamError]]:

@@ -27,7 +27,8 @@ from egress_sim import runner
 from egress_sim.bench_volume import Happened
 from egress_sim.expected import Record, expected_records, place_weights
 from egress_sim.pauses import Pauses, pause_pattern
-from egress_sim.result import Mismatch, Shape, Tally, pattern_text, stops
+from egress_sim.result import Mismatch, Tally, pattern_text, stops
+from egress_sim.shape import Shape
 
 CACHE_VERSION = 1
 
@@ -183,7 +184,7 @@ class _Supply:
             for rounds in _rounds(record, self.shape):
                 place = place_weights(record.header, self.shape.lanes, self.shape.contexts, rounds)
                 if beat < first + len(place):
-                    beats, place, _ = record.beats(self.shape.lanes, self.shape.contexts, rounds)
+                    beats, place = record.beats(self.shape.lanes, self.shape.contexts, rounds)
                     row = beat - first
                     expected = "-"
                     if beats.keep[row, lane]:
@@ -216,11 +217,11 @@ def _rounds(record: Record, shape: Shape) -> Iterator[slice]:
 def _chunks(record: Record, shape: Shape) -> Iterator[NDArray[np.uint8]]:
     """Rows of a record as the simulator reads them, shape ``(beats, bytes)``."""
     for rounds in _rounds(record, shape):
-        beats, _, judged = record.beats(shape.lanes, shape.contexts, rounds)
+        beats, _ = record.beats(shape.lanes, shape.contexts, rounds)
         yield np.concatenate(
             [
                 beats.weights.view(np.uint8),
-                *(_packed(mask) for mask in (beats.keep, beats.error, judged)),
+                *(_packed(mask) for mask in (beats.keep, beats.error)),
                 beats.last[:, None].view(np.uint8),
             ],
             axis=1,
@@ -265,7 +266,7 @@ def carry(
     """
     (work / "stream").write_bytes(stream)
     patterns = [pause_pattern(gaps, "gaps", 1), pause_pattern(stalls, "stalls", 2)]
-    command = [harness, "carry", work / "stream", shape.bus_bits // 8, shape.lanes]
+    command = [harness, "carry", work / "stream", shape.bus // 8, shape.lanes]
     command += [np.dtype(shape.dtype).itemsize, WATCHDOG_CYCLES, 0, 64]
     command += ["".join(map(str, pattern)) or "-" for pattern in patterns]
     supply = _Supply(stream, shape)
@@ -305,7 +306,7 @@ def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
     names += ("error", "reason", "error_segment", "stuck", "seconds")
     happened = Happened(**{name: said[name] for name in names})
     refusals = tuple(supply.refusals)
-    missing, surplus = supply.weights - said["expected_seen"], said["surplus"]
+    missing, surplus = supply.weights - said["compared"], said["surplus"]
     if stops(refusals):
         missing = surplus = 0
     first = None

@@ -30,7 +30,8 @@ from egress_hw.core import Idle
 from egress_hw.tools import Progress
 from egress_sim import runner
 from egress_sim.expected import expected_records
-from egress_sim.result import Shape, stops
+from egress_sim.result import stops
+from egress_sim.shape import Shape
 
 KINDS = ("flip", "drop", "repeat", "stall", "reset")
 """Bits of the stream inverted; words of it lost, or all to its end; words there twice; pauses of up
@@ -103,7 +104,7 @@ class _Visit:
     stop: int = 0
 
     def pack(self, shape: Shape) -> bytes:
-        bus = shape.bus_bits // 8
+        bus = shape.bus // 8
         stream = self.stream + bytes(-len(self.stream) % bus)
         words, gaps, stalls = len(stream) // bus, len(self.gaps), len(self.stalls)
         head = (self.reset, bus, words, gaps, stalls, WATCHDOG_CYCLES, self.stop)
@@ -289,13 +290,13 @@ class _Judge:
                 yield "weights before the reset are wrong"
             return
         refusals: list[BitstreamError] = []
-        expected, judged = self._expected(trial.sent, refusals)
+        expected = self._expected(trial.sent, refusals)
         ends = stops(tuple(refusals))
         given = found.rows[: len(expected)]
         if not ends and len(found.rows) != len(expected):
             yield f"{len(found.rows)} beats came where {len(expected)} were expected"
             return
-        if (self._differ(given, expected[: len(given)]) & judged[: len(given)]).any():
+        if self._differ(given, expected[: len(given)]).any():
             yield "weights differ from the software's"
         if self._wrong(found.rows, original):
             self.report.passed_crc += 1
@@ -342,17 +343,14 @@ class _Judge:
     def _rows(self, record: bytes) -> Rows:
         """Rows of a good record."""
         if record not in self._good:
-            self._good[record] = self._expected(record, [])[0]
+            self._good[record] = self._expected(record, [])
         return self._good[record]
 
-    def _expected(
-        self, stream: bytes, refusals: list[BitstreamError]
-    ) -> tuple[Rows, NDArray[np.bool_]]:
-        """Rows that software gives for the records before an error of framing, and ``judged``."""
+    def _expected(self, stream: bytes, refusals: list[BitstreamError]) -> Rows:
+        """Rows that software gives for the records before an error of framing."""
         shape = self.shape
         width = np.dtype(shape.dtype).itemsize
         rows = [np.zeros((0, shape.lanes * width + 2 * -(-shape.lanes // 8) + 1), np.uint8)]
-        judged = [np.zeros((0, shape.lanes), bool)]
         for record in expected_records(
             stream,
             refusals,
@@ -360,12 +358,11 @@ class _Judge:
             max_level_bits=shape.max_level_bits,
             buffer=shape.buffer,
         ):
-            beats, _, known = record.beats(shape.lanes, shape.contexts)
+            beats, _ = record.beats(shape.lanes, shape.contexts)
             masks = [np.packbits(mask, 1, "little") for mask in (beats.keep, beats.error)]
             columns = [beats.weights.view(np.uint8), *masks, beats.last[:, None].view(np.uint8)]
             rows.append(np.concatenate(columns, axis=1))
-            judged.append(known)
-        return np.concatenate(rows), np.concatenate(judged)
+        return np.concatenate(rows)
 
 
 def _passes_crc(trial: _Trial) -> bool:

@@ -8,9 +8,8 @@ import numpy as np
 
 from egress.errors import BitstreamError, Reason
 from egress_hw.core import Idle
-from egress_hw.signatures import Output
 from egress_sim.bench_volume import Happened
-from egress_sim.expected import pattern_dtype
+from egress_sim.shape import Shape
 
 _CAUSES = {
     Idle.NONE: "decoding",
@@ -21,35 +20,6 @@ _CAUSES = {
     Idle.DECODING: "decoding",
     Idle.STOPPED: "error",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Parameters of a core.
-
-    Parameters
-    ----------
-    lanes, output, max_level_bits
-        As of `egress_hw.core.Core`.
-    buffer : int
-        Base-2 logarithm of the largest segment in words.
-    bus_bits : int
-        Of ``s_axis_tdata``.
-    contexts : int
-        Groups of a round.
-    """
-
-    lanes: int
-    output: Output
-    max_level_bits: int
-    buffer: int
-    bus_bits: int = 32
-    contexts: int = 1
-
-    @property
-    def dtype(self) -> type[np.unsignedinteger]:
-        """Unsigned type of a lane's bits."""
-        return pattern_dtype(self.output, self.max_level_bits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +83,7 @@ class SimulationResult:
 
     Members
     -------
-    lanes, output, max_level_bits, buffer
+    lanes, output, max_level_bits, buffer, bus, contexts
         The core.
     records, weights, stream_bytes : int
         What went in: records that software takes, their weights, all bytes.
@@ -159,6 +129,8 @@ class SimulationResult:
     output: str
     max_level_bits: int
     buffer: int
+    bus: int
+    contexts: int
     records: int
     weights: int
     stream_bytes: int
@@ -214,7 +186,7 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
     """Put together what is told of a simulation."""
     weights = tally.weights
     bits = 8 * len(stream) / weights if weights else 0.0
-    roofline = min(shape.lanes, shape.bus_bits / bits) if weights else float(shape.lanes)
+    roofline = min(shape.lanes, shape.bus / bits) if weights else float(shape.lanes)
     rate = tally.came / happened.cycles if happened.cycles else 0.0
     steady = 0.0
     if 0 <= happened.first_beat < happened.last_word:
@@ -228,6 +200,8 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
         output=shape.output,
         max_level_bits=shape.max_level_bits,
         buffer=shape.buffer,
+        bus=shape.bus,
+        contexts=shape.contexts,
         records=tally.records,
         weights=weights,
         stream_bytes=len(stream),

@@ -1,6 +1,7 @@
 """A stream through a core in a simulator: all weights compared, all cycles accounted for."""
 
 import tempfile
+from dataclasses import asdict
 from functools import cache as cached
 from hashlib import sha256
 from importlib.metadata import version
@@ -17,23 +18,18 @@ from egress_sim.expected import expect
 from egress_sim.netlist import NETLISTS, Netlist
 from egress_sim.netlist import build as build_netlist
 from egress_sim.pauses import Pauses
-from egress_sim.result import Shape, SimulationResult, result_of
+from egress_sim.result import SimulationResult, result_of
+from egress_sim.shape import Shape
 
 Engine = Literal["cocotb", "fast"]
 """What drives the core."""
 
 
 def core_model(
-    lanes: int,
-    output: Output,
-    max_level_bits: int,
-    buffer: str | int,
-    *,
-    cache: Path | None = None,
-    progress: Progress | None = None,
+    shape: Shape, *, cache: Path | None = None, progress: Progress | None = None
 ) -> runner.Model:
     """Build the Verilator model of a core, or find it built."""
-    text = core_verilog(lanes, output, max_level_bits, buffer, cache=cache)
+    text = core_verilog(shape, cache=cache)
     return runner.build(text, verilog.TOP, cache=cache, progress=progress)
 
 
@@ -45,27 +41,19 @@ def fast_harness(
     progress: Progress | None = None,
 ) -> Path:
     """Build the fast simulator of a core, or of its netlist for a family, or find it built."""
-    text = core_verilog(shape.lanes, shape.output, shape.max_level_bits, shape.buffer, cache=cache)
+    text = core_verilog(shape, cache=cache)
     if netlist:
         return build_netlist(text, verilog.TOP, netlist, cache=cache, progress=progress)
     return fast.build(text, verilog.TOP, cache=cache, progress=progress)
 
 
-def core_verilog(
-    lanes: int,
-    output: Output,
-    max_level_bits: int,
-    buffer: str | int,
-    *,
-    cache: Path | None = None,
-) -> str:
+def core_verilog(shape: Shape, *, cache: Path | None = None) -> str:
     """Export the Verilog of a core, or find what the same sources gave earlier."""
-    parameters = (lanes, output, max_level_bits, buffer_exponent(buffer))
-    name = runner.key(_sources(), tool_version("yosys"), version("amaranth"), *parameters)
+    name = runner.key(_sources(), tool_version("yosys"), version("amaranth"), shape)
     final = (cache or runner.default_cache()) / name
 
     def make(work: Path) -> None:
-        (work / f"{verilog.TOP}.v").write_text(verilog.export(*parameters))
+        (work / f"{verilog.TOP}.v").write_text(verilog.export(**asdict(shape)))
 
     runner.build_once(final, f"{verilog.TOP}.v", make)
     return (final / f"{verilog.TOP}.v").read_text()
@@ -89,6 +77,9 @@ def simulate(
     output: Output = "float32",
     max_level_bits: int = 8,
     buffer: str | int = "large",
+    bus: int = 32,
+    contexts: int = 4,
+    window: int | None = None,
     gaps: Pauses = None,
     stalls: Pauses = None,
     cache: Path | None = None,
@@ -102,7 +93,7 @@ def simulate(
     ----------
     stream : bytes
         Any number of records, one after another.
-    lanes, output, max_level_bits, buffer
+    lanes, output, max_level_bits, buffer, bus, contexts, window
         The core's parameters (`egress_hw.core.Core`).
     gaps, stalls : Pauses
         Where the source offers no word, and where the sink takes no beat.
@@ -140,7 +131,13 @@ def simulate(
     if netlist and engine != "fast":
         raise ValueError("netlist needs engine='fast'")
     shape = Shape(
-        lanes=lanes, output=output, max_level_bits=max_level_bits, buffer=buffer_exponent(buffer)
+        lanes=lanes,
+        output=output,
+        max_level_bits=max_level_bits,
+        buffer=buffer_exponent(buffer),
+        bus=bus,
+        contexts=contexts,
+        window=window,
     )
     with tempfile.TemporaryDirectory(prefix="egress-") as name:
         work = Path(name)
@@ -151,10 +148,15 @@ def simulate(
             )
             return result_of(stream, tally, happened, shape)
         expected = expect(
-            stream, lanes=lanes, output=output, max_level_bits=max_level_bits, buffer=shape.buffer
+            stream,
+            lanes=lanes,
+            output=output,
+            max_level_bits=max_level_bits,
+            buffer=shape.buffer,
+            contexts=contexts,
         )
         given, happened = volume.carry(
-            core_model(lanes, output, max_level_bits, buffer, cache=cache, progress=progress),
+            core_model(shape, cache=cache, progress=progress),
             stream,
             work,
             expected_beats=len(expected.beats),

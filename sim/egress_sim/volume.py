@@ -115,10 +115,8 @@ def compare(expected: Expected, given: Beats) -> tuple[int, int, Mismatch | None
     count = min(len(expected.beats), len(given))
     want = _head(expected.beats, count)
     got = _head(given, count)
-    judged = expected.judged[:count]
     differ = (want.keep != got.keep) | (want.error != got.error)
     differ |= want.keep & (want.weights != got.weights)
-    differ &= judged
     differ[:, 0] |= want.last != got.last
     # When the framing turns out to be broken, the core stops there and then: how many weights came
     # before is not known here.
@@ -132,7 +130,7 @@ def compare(expected: Expected, given: Beats) -> tuple[int, int, Mismatch | None
         first = _mismatch(expected, given, beat, lane)
     elif missing or surplus:
         first = _mismatch(expected, given, count, 0)
-    return int((want.keep & judged).sum()), wrong, first
+    return int(want.keep.sum()), wrong, first
 
 
 def _head(beats: Beats, count: int) -> Beats:

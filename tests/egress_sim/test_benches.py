@@ -4,26 +4,24 @@ from pathlib import Path
 
 import pytest
 
-from egress_hw.core import buffer_exponent
 from egress_sim import runner
 from egress_sim.bus import Configuration
+from egress_sim.shape import Shape
 from egress_sim.simulate import core_model
 
 BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
 
 CORES = {
-    "one lane, float32": (1, "float32", 16, "large"),
-    "four lanes, bfloat16": (4, "bfloat16", 16, "large"),
+    "one lane, float32": Shape(
+        lanes=1, output="float32", max_level_bits=16, buffer=9, contexts=2, window=10
+    ),
+    "four lanes, bfloat16": Shape(lanes=4, output="bfloat16", max_level_bits=16, buffer=9),
 }
 
 
 @pytest.fixture(scope="module", params=CORES.values(), ids=list(CORES))
 def core(request):
-    lanes, output, max_level_bits, buffer = request.param
-    configuration = Configuration(
-        lanes, output, max_level_bits, buffer_exponent(buffer), str(BITSTREAMS)
-    )
-    return core_model(lanes, output, max_level_bits, buffer), configuration
+    return core_model(request.param), Configuration(request.param, str(BITSTREAMS))
 
 
 @pytest.mark.cocotb

@@ -91,11 +91,11 @@ def test_segments_too_large_for_the_core_are_refused():
     assert not expect(record(), lanes=1, buffer=9).refusals
 
 
-def test_segment_with_a_bad_codeword_is_not_judged():
+def test_segment_is_flagged_from_its_bad_codeword_on():
     stream = bytearray(egress.encode(np.zeros(64, np.int8), segment_weights=16, code="eg"))
     bad = pack_segment(0, struct.pack(">I", 0), 1)
     at = Header.unpack(stream).size + 8
     stream[at : at + 8] = bad
     expected = expect(bytes(stream), lanes=4)
     assert [error.segment for error in expected.refusals] == [1]
-    assert expected.judged.tolist() == [[True, False, True, True]] * 16
+    assert expected.beats.error.tolist() == [[False, True, False, False]] * 16

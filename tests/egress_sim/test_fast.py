@@ -8,10 +8,10 @@ import pytest
 import egress
 from egress.cli import main
 from egress.record import Header, pack_segment
-from egress_hw import verilog
 from egress_sim import fast, runner
-from egress_sim.result import Mismatch, Shape
-from egress_sim.simulate import core_verilog, simulate
+from egress_sim.result import Mismatch
+from egress_sim.shape import Shape
+from egress_sim.simulate import fast_harness, simulate
 
 from .repeater import REPEATER
 from .test_simulate import CORE, model_stream
@@ -61,8 +61,8 @@ def test_every_wrong_weight_is_counted_and_the_first_is_placed(tmp_path):
     levels = np.zeros(3000, np.int8)
     levels[[1234, 1400, 2900]] = 3
     stream = model_stream(2) + egress.encode(levels, segment_weights=100)
-    built = fast.build(core_verilog(4, "bfloat16", 16, "large"), verilog.TOP)
     shape = Shape(lanes=4, output="level", max_level_bits=16, buffer=9)
+    built = fast_harness(replace(shape, output="bfloat16"))
     tally, _ = fast.carry(built, stream, tmp_path, shape)
     assert (tally.records, tally.weights, tally.compared) == (2, 3002, 3002)
     # One of the first record's two weights is zero.

@@ -7,7 +7,7 @@ import egress
 from egress.cli import main
 from egress.record import Header, crc16
 from egress_sim import faults
-from egress_sim.result import Shape
+from egress_sim.shape import Shape
 from egress_sim.simulate import fast_harness
 
 pytestmark = pytest.mark.cocotb

@@ -44,6 +44,7 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument("input", type=Path, metavar="FILE", help="compressed file or bare stream")
     _add_core(parser, lanes=1, output="float32")
+    _add_bus(parser)
     parser.add_argument(
         "--engine", choices=ENGINES, default=ENGINES[0], help=f"default {ENGINES[0]}"
     )
@@ -67,6 +68,7 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--count", type=positive, default=10_000, help="default 10,000")
     parser.add_argument("--seed", type=positive, default=1, help="of the faults (default 1)")
     _add_core(parser, lanes=4, output="bfloat16", width=8)
+    _add_bus(parser)
     add_json(parser)
     parser.set_defaults(run=_faults)
 
@@ -128,6 +130,15 @@ def _add_core(
     )
 
 
+def _add_bus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bus", type=int, choices=(32, 64, 128), default=32, help="input bus in bits (default 32)"
+    )
+    parser.add_argument(
+        "--contexts", type=positive, default=4, help="segments a lane has in turn (default 4)"
+    )
+
+
 def read_stream(path: Path) -> bytes:
     """Read the stream of a container or a bare stream file.
 
@@ -179,6 +190,8 @@ def _simulate(options: argparse.Namespace) -> int:
                 output=options.output,
                 max_level_bits=options.level_bits or width,
                 buffer=options.buffer or buffer,
+                bus=options.bus,
+                contexts=options.contexts,
                 progress=lambda line: bar(0, 1, line),
                 engine="fast" if options.netlist else options.engine,
                 netlist=options.netlist,
@@ -231,7 +244,7 @@ def _faults(options: argparse.Namespace) -> int:
     from egress_hw.core import buffer_exponent
     from egress_hw.tools import ToolError
     from egress_sim.faults import inject
-    from egress_sim.result import Shape
+    from egress_sim.shape import Shape
     from egress_sim.simulate import fast_harness
 
     shape = Shape(
@@ -239,6 +252,8 @@ def _faults(options: argparse.Namespace) -> int:
         output=options.output,
         max_level_bits=options.level_bits,
         buffer=buffer_exponent(options.buffer or "large"),
+        bus=options.bus,
+        contexts=options.contexts,
     )
     with progress_bar("injecting") as bar:
 
