@@ -181,8 +181,6 @@ class SegmentDealer(wiring.Component):
         # 9 bits and a borrow: the remainder is below G, at most 255, and a bit is appended.
         trial = Signal(10)
         m.d.comb += trial.eq(Cat(rows[-1], extra) + Cat(~last, Const(3, 2)))
-        rest = Signal(33)
-        m.d.comb += rest.eq(rows - weights)
         # Adding ones to what is counted down, but only then, is what a cell of an iCE40 can do
         # together with the choice between that and a value to begin with.
         counts, begins = Signal(), Signal()
@@ -193,6 +191,18 @@ class SegmentDealer(wiring.Component):
         m.d.sync += [at_end.eq(left == 0), no_rows.eq(rows == 0), no_extra.eq(extra == 0)]
         m.d.sync += at_less.eq(lower == extra)
 
+        # In the same way: a difference in one state, other values in others.
+        writes, divides, subtracts, lowers = Signal(), Signal(), Signal(), Signal()
+        rest = Signal(33)
+        m.d.comb += rest.eq(rows + Cat(~weights, subtracts.replicate(17)) + 1)
+        shifted = Mux(writes, self.word, Cat(~trial[-1], rows))
+        with m.If(writes | divides | (subtracts & ~rest[-1])):
+            m.d.sync += rows.eq(Mux(subtracts, rest, shifted))
+        count = Signal(17)
+        m.d.comb += count.eq(rows[:16] + (~lowers).replicate(16) + (~more & ~no_extra))
+        with m.If(lowers | (self.write & (self.index == 3))):
+            m.d.sync += weights.eq(Mux(lowers, count, self.word[16:]))
+
         ends, final = Signal(), Signal()
         m.d.comb += ends.eq(Mux(more, at_less, at_end))
         m.d.comb += final.eq(ends & Mux(full, no_rows & no_extra, no_rows | ~more))
@@ -202,30 +212,26 @@ class SegmentDealer(wiring.Component):
                 m.d.sync += [extra.eq(0), left.eq(30), more.eq(0)]
                 with m.If(self.write & (self.index == 1)):
                     m.d.sync += last.eq(self.word[16:24])
-                with m.If(self.write & (self.index == 2)):
-                    m.d.sync += rows.eq(self.word)
+                m.d.comb += writes.eq(self.write & (self.index == 2))
                 with m.If(self.write & (self.index == 3)):
-                    m.d.sync += weights.eq(self.word[16:])
                     m.next = "Divide"
                     with m.If(last == 0):
                         m.next = "Group"
             with m.State("Divide"):
                 m.d.sync += extra.eq(Mux(trial[-1], Cat(rows[-1], extra), trial))
-                m.d.sync += rows.eq(Cat(~trial[-1], rows))
-                m.d.comb += counts.eq(1)
+                m.d.comb += [divides.eq(1), counts.eq(1)]
                 with m.If(at_end):
                     m.next = "Group"
             with m.State("Group"):
                 m.d.sync += full.eq(~rest[-1])
-                m.d.comb += begins.eq(1)
+                m.d.comb += [begins.eq(1), subtracts.eq(1)]
                 m.next = "Partial"
                 with m.If(~rest[-1]):
-                    m.d.sync += rows.eq(rest)
                     m.next = "Settle"
             with m.State("Partial"):
                 # First the extra ones, if there are any, then the others.
                 m.d.sync += more.eq(~more & ~no_extra)
-                m.d.sync += weights.eq(rows[:16] + (~more & ~no_extra))
+                m.d.comb += lowers.eq(1)
                 m.d.sync += extra.eq(last - extra)
                 m.next = "Settle"
             with m.State("Settle"):

@@ -1,9 +1,10 @@
 """Loading of segments: words into the memories of lanes, checked by their CRC as they pass."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from egress.record import crc16
 from egress_hw.signatures import WORD_BITS
 
 
@@ -57,6 +58,11 @@ def crc_after(crc: Value, byte: Value) -> Value:
 class WordChecker(wiring.Component):
     """CRC of the words of a header or segment, a word a cycle, and whether it is as it must be.
 
+    Parameters
+    ----------
+    pipelined : bool
+        Whether the CRC is computed in three stages, and ``intact`` is known 2 cycles later.
+
     Members
     -------
     word : :py:`In(32)`
@@ -67,7 +73,7 @@ class WordChecker(wiring.Component):
         ``start``: the CRC begins with this word. ``field``: the word's lower half is the CRC that
         must come out.
     intact : :py:`Out(1)`
-        The CRC of all words up to the cycle before is good.
+        The CRC of all words up to the cycle before is good (the one 3 cycles before).
     """
 
     word: Signal
@@ -77,7 +83,8 @@ class WordChecker(wiring.Component):
     field: Signal
     intact: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, *, pipelined: bool) -> None:
+        self._pipelined = pipelined
         super().__init__(
             {
                 "word": In(WORD_BITS),
@@ -91,27 +98,55 @@ class WordChecker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        self._bytes = 0
         crc, expected = Signal(16), Signal(16)
-        state = Mux(self.start, 0xFFFF, crc)
-        for number, byte in enumerate(
-            (self.word[24:], self.word[16:24], self.low[8:], self.low[:8])
-        ):
-            after = Signal(16, name=f"crc_{number}")
-            m.d.comb += after.eq(crc_after(state, byte))
-            state = after
-        with m.If(self.valid):
-            m.d.sync += crc.eq(state)
-        with m.If(self.valid & self.field):
-            m.d.sync += expected.eq(self.word[:16])
+        valid, start, field, low = self.valid, self.start, self.field, self.word[:16]
+        zero = Const(0, 16)
+        if self._pipelined:
+            # The CRC is linear: what the word adds to it is computed before, half by half.
+            high, both, first_low = Signal(16), Signal(16), Signal(16)
+            m.d.sync += [high.eq(self._after(m, zero, self.word[16:])), first_low.eq(self.low)]
+            m.d.sync += both.eq(self._after(m, high, first_low))
+            state = self._after(m, self._after(m, crc, zero), zero)
+            begun = self._constant(0xFFFF)
+            after = Mux(self._delayed(m, start), begun, state) ^ both
+            low, field = self._delayed(m, low), self._delayed(m, valid & field)
+            valid = self._delayed(m, valid)
+        else:
+            state = self._after(m, Mux(start, 0xFFFF, crc), self.word[16:])
+            after = self._after(m, state, self.low)
+        with m.If(valid):
+            m.d.sync += crc.eq(after)
+        with m.If(valid & field):
+            m.d.sync += expected.eq(low)
         m.d.comb += self.intact.eq(crc == expected)
         return m
+
+    def _after(self, m: Module, state: Value, half: Value) -> Value:
+        """CRC after two more bytes."""
+        for byte in (half[8:], half[:8]):
+            after = Signal(16, name=f"after_{self._bytes}")
+            self._bytes += 1
+            m.d.comb += after.eq(crc_after(state, byte))
+            state = after
+        return state
+
+    def _constant(self, value: int) -> Const:
+        """CRC after four bytes of zeros."""
+        return Const(crc16(bytes(4), value), 16)
+
+    def _delayed(self, m: Module, value: Value) -> Signal:
+        """Value of two cycles before."""
+        stages = [Signal(len(value), name=f"stage_{n}") for n in range(2)]
+        m.d.sync += [stages[0].eq(value), stages[1].eq(stages[0])]
+        return stages[1]
 
 
 class Loader(wiring.Component):
     """Loader of segments, a word a cycle without a pause between segments.
 
     A word is stored in the cycle after it is taken. A segment is closed with its last store, or
-    2 cycles later if ``pipelined``: then the CRC is computed, compared and reported in stages of
+    4 cycles later if ``pipelined``: then the CRC is computed, compared and reported in stages of
     their own, which a fast clock needs.
 
     Parameters
@@ -138,7 +173,7 @@ class Loader(wiring.Component):
     last : :py:`Out(1)`
         The next word of payload is the segment's last; it may change in each cycle.
     intact : :py:`Out(1)`
-        As in `WordChecker`; 1 cycle later if ``pipelined``.
+        As in `WordChecker`; a cycle later if ``pipelined``.
     store : :py:`Out(store_layout(lanes, contexts, buffer))`
     close : :py:`Out(close_layout(lanes, contexts, buffer))`
     done : :py:`Out(1)`
@@ -224,18 +259,25 @@ class Loader(wiring.Component):
             m.d.comb += [self.close.en.eq(closing), self.close.damaged.eq(~self.intact)]
             m.d.comb += self.done.eq(closing & ends)
         else:
-            # The CRC is known two cycles after the last word, and the next header's words may
-            # come in the cycle after it.
-            closed, ended = Signal(), Signal()
-            m.d.sync += [closed.eq(closing), self.close.en.eq(closed)]
-            m.d.sync += [self.close.damaged.eq(~self.intact), self.done.eq(closed & ended)]
-            with m.If(closing):
-                m.d.sync += [self.close[name].eq(value) for name, value in known.items()]
-                m.d.sync += ended.eq(ends)
+            # The CRC is known three cycles after the last word's store, and the next segment's
+            # header may come with that.
+            stages = Signal(3)
+            m.d.sync += stages.eq(Cat(closing, stages))
+            m.d.sync += [self.close.en.eq(stages[-1]), self.close.damaged.eq(~self.intact)]
+            for name, value in {**known, "ends": ends}.items():
+                early, late = (Signal(len(value), name=f"{name}_{n}") for n in ("early", "late"))
+                with m.If(closing):
+                    m.d.sync += early.eq(value)
+                with m.If(stages[1]):
+                    m.d.sync += late.eq(early)
+                if name == "ends":
+                    m.d.sync += self.done.eq(stages[-1] & late)
+                else:
+                    m.d.comb += self.close[name].eq(late)
         return m
 
     def _check(self, m: Module) -> None:
-        m.submodules.checker = checker = WordChecker()
+        m.submodules.checker = checker = WordChecker(pipelined=self._pipelined)
         m.d.comb += self.intact.eq(checker.intact)
         if not self._pipelined:
             m.d.comb += [checker.word.eq(self.word), checker.low.eq(self.low)]

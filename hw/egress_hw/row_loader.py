@@ -121,12 +121,15 @@ class RowLoader(wiring.Component):
         last = Signal()
         m.d.comb += last.eq(payload & loader.last)
         m.d.comb += done.eq(go & (place.mark | (column == columns - 1) | last))
-        closing = Signal()
-        m.d.sync += closing.eq(last)
-        with m.If(closing):
-            m.d.sync += self.number.eq(Cat(Const(self._own, exact_log2(columns)), count))
-        # A mark is told of 3 cycles later, so that it comes after the segments before it.
-        marks = Signal(3)
+        # As the loader does: a segment is closed in the fourth cycle after its last store.
+        closing, early = Signal(3), Signal(len(count))
+        m.d.sync += closing.eq(Cat(last, closing))
+        with m.If(closing[0]):
+            m.d.sync += early.eq(count)
+        with m.If(closing[2]):
+            m.d.sync += self.number.eq(Cat(Const(self._own, exact_log2(columns)), early))
+        # A mark is told of 5 cycles later, so that it comes after the segments before it.
+        marks = Signal(5)
         m.d.sync += marks.eq(Cat(go & place.mark, marks))
         m.d.comb += self.done.eq(loader.done | marks[-1])
         return m

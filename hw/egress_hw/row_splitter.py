@@ -36,8 +36,8 @@ class RowSplitter(Splitter):
 
     Words stay in their columns. A row in which one segment ends and the next begins goes to both
     loaders in the same cycle, so that a segment of ``4 * columns`` words or more costs nothing
-    but its words. Shorter ones cost 3 cycles more. A record's header costs 2 cycles a word, and
-    35 cycles or less after it for the dealer to divide.
+    but its words. Shorter ones cost 3 cycles more. A record's header costs 2 cycles a word and 3,
+    and 35 cycles or less for the dealer to divide.
 
     Parameters
     ----------
@@ -63,6 +63,8 @@ class RowSplitter(Splitter):
 
     And the members of `Splitter`.
     """
+
+    AFTER_HEADER = "Sum"
 
     words: Signal
     places: list[data.View]
@@ -111,7 +113,7 @@ class RowSplitter(Splitter):
 
     def _feed_header(self, m: Module) -> None:
         """Give the words of a record's header one by one, each looked at in a cycle of its own."""
-        m.submodules.checker = checker = WordChecker()
+        m.submodules.checker = checker = WordChecker(pipelined=True)
         heads, valid = Signal(), Signal()
         m.d.comb += [self._word_valid.eq(valid), self._word_heads.eq(heads)]
         with m.If(self._word_take):
@@ -198,6 +200,10 @@ class RowSplitter(Splitter):
             m.d.sync += [self._rows.eq(planned >> log), self._at.eq(planned[:log])]
 
     def _walk(self, m: Module) -> None:
+        with m.State("Sum"):
+            m.next = "Sum on"
+        with m.State("Sum on"):
+            m.next = "Check"
         share, log = self._dealer.o, self._log
         with m.State("Segment"):
             with m.If(self._final):

@@ -64,6 +64,9 @@ class Splitter(wiring.Component):
         As of `Intake`.
     """
 
+    AFTER_HEADER = "Check"
+    """The state after a record's header: a subclass may have more before the check."""
+
     i: stream.Interface
     setting: data.View
     record: stream.Interface
@@ -119,7 +122,7 @@ class Splitter(wiring.Component):
         self._reads, self._holds = Signal(), Signal()
         self._index = Signal(range(MAX_HEADER_WORDS))
         self._padded = Signal()
-        # Whether the header's CRC is good, in the cycle after its last word is taken.
+        # Whether the header's CRC is good.
         self._intact = Signal()
 
         # A segment begins, with the share of weights that the dealer offers.
@@ -262,7 +265,7 @@ class Splitter(wiring.Component):
             m.d.sync += index.eq(index + 1)
             with m.If(index == FIXED_WORDS + header.fields.count):
                 m.d.sync += index.eq(0)
-                m.next = "Check"
+                m.next = self.AFTER_HEADER
             with m.If(index == 0):
                 with m.If((word[8:] != MAGIC) | (self._padded & ~self._word_heads)):
                     self._refuse_header(m, Reason.BAD_MAGIC)
