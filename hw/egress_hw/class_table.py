@@ -164,7 +164,7 @@ def request_layout() -> data.StructLayout:
 class ClassTable(wiring.Component):
     """Filler of the lanes' class tables, which takes its time: it is small.
 
-    A setting takes 40 to 220 cycles, and is done while the segments of its record are loaded.
+    A setting takes 37 to 266 cycles, and is done while the segments of its record are loaded.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class Dequantizer(wiring.Component):
     ----------
     output : "level", "float32" or "bfloat16"
     level_bits : int
-        8 or 16. Tested: all levels of 8 bits, and all of 16 bits for some steps.
+        8 or 16. Tested: all levels of 8 bits for some steps, all of 16 bits for one.
 
     Members
     -------

@@ -1,0 +1,92 @@
+import random
+
+import pytest
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.sim import Simulator
+
+from egress_hw.bits import find_one, leading_zeros, seek, shift_left
+
+
+def evaluate(inputs, outputs, rows):
+    """Values of ``outputs``, for each row of values of ``inputs``."""
+    m = Module()
+    found = [Signal(len(value)) for value in outputs]
+    m.d.comb += [signal.eq(value) for signal, value in zip(found, outputs, strict=True)]
+    results = []
+
+    async def bench(ctx):
+        for row in rows:
+            for signal, value in zip(inputs, row, strict=True):
+                ctx.set(signal, value)
+            results.append(tuple(ctx.get(signal) for signal in found))
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return results
+
+
+def numbers(width, rng):
+    """All of a few bits, some of more: of each number of leading zeros."""
+    if width <= 8:
+        return range(1 << width)
+    return [0, 1, (1 << width) - 1, *(rng.getrandbits(width) >> rng.randrange(width + 1)
+                                      for _ in range(400))]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8, 16])
+def test_the_first_one_is_found_and_what_comes_after_it(width):
+    rng = random.Random(width)
+    bits, following = Signal(width), Signal(width)
+    rows = [(number, rng.getrandbits(width)) for number in numbers(width, rng)]
+    none, count, after = find_one(bits, following)
+    assert len(count) == width.bit_length() - 1
+    for (number, others), found in zip(
+        rows, evaluate([bits, following], [none, count, after], rows), strict=True
+    ):
+        assert found[0] == (number == 0)
+        if number:
+            place = number.bit_length() - 1
+            assert found[1:] == (width - 1 - place, others >> place & 1)
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_leading_zeros_are_counted(width):
+    bits = Signal(width)
+    rows = [(number,) for number in numbers(width, random.Random(1))]
+    for (number,), (none, count) in zip(
+        rows, evaluate([bits], leading_zeros(bits), rows), strict=True
+    ):
+        assert none == (number == 0)
+        assert none or count == width - number.bit_length()
+
+
+def test_a_byte_is_sought_through():
+    bits = Signal(8)
+    rows = [(number,) for number in range(256)]
+    assert evaluate([bits], seek(bits), rows) == [
+        (min(7, 8 - number.bit_length()), number == 0) for (number,) in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "amount_bits", "kept", "unit"),
+    [(8, 3, 8, 1), (8, 3, 1, 1), (32, 1, 17, 8), (23, 3, 16, 1), (20, 4, 12, 1), (12, 4, 12, 2),
+     (10, 4, 10, 1), (5, 0, 3, 1)],
+)  # fmt: skip
+def test_the_uppermost_bits_are_left_of_a_shift(width, amount_bits, kept, unit):
+    rng = random.Random(width)
+    bits, amount = Signal(width), Signal(amount_bits)
+    rows = [(rng.getrandbits(width), rng.randrange(1 << amount_bits)) for _ in range(200)]
+    found = evaluate([bits, amount], [shift_left(bits, amount, kept, unit)], rows)
+    for (number, by), (result,) in zip(rows, found, strict=True):
+        assert result == (number << by * unit) % (1 << width) >> width - kept
+
+
+def test_of_what_is_known_beforehand_the_lowest_bits_are_shifted_up():
+    # As a lane takes a codeword's bits: from above zeros.
+    bits, amount = Signal(6), Signal(3)
+    shifted = shift_left(Cat(bits, Const(0, 6)), amount, 6)
+    rows = [(number, by) for number in range(64) for by in range(7)]
+    found = evaluate([bits, amount], [shifted], rows)
+    assert found == [(number >> 6 - by,) for number, by in rows]
