@@ -9,7 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import Mode
-from egress_hw.bits import find_one, seek, shift_left
+from egress_hw.bits import find_one, seek, shift_left, shift_left_fast
 from egress_hw.class_table import (
     ADDRESS_BITS,
     INDEX_BITS,
@@ -274,12 +274,15 @@ class Lane(wiring.Component):
         slot = Cat(self.contexts[g.move], later(self.bank, 2, "bank"))
         addresses = Cat(upper_address, slot), Cat(next_position[5:-1], slot)
         upper, lower = self._memories(m, recall, *addresses)
-        halves = Mux(position[4], Cat(upper, lower), Cat(lower, upper))
-        halves = later(shift_left(halves, position[3], g.window + 7, 8), g.seek, "halves")
+        around = Cat(upper, lower, upper)
+        turned = shift_left(around, position[4:5], g.window + 15, 16)
+        halves = later(turned, g.seek, "halves")
 
         # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
         window = Signal(g.window)
-        m.d.comb += window.eq(shift_left(halves, later(position[:3], g.seek, "place"), g.window))
+        place = later(position[:4], g.seek, "place")
+        halves = shift_left(halves, place[3:], g.window + 7, 8)
+        m.d.comb += window.eq(shift_left_fast(m, platform, "aligned", halves, place[:3], g.window))
         zeros, none = seek(window[-SOUGHT_BITS:])
         # The bit after the one, which tells of a half class.
         after = Signal()

@@ -85,7 +85,7 @@ def place_and_route(
     tell = progress or (lambda line: None)
     cache = cache or platformdirs.user_cache_path("egress", appauthor=False) / "synth"
     with _CONVERT:
-        design = _design(factory())
+        design = _design(factory(), place)
     folder = _synthesize(design, place, cache, timeout_s, tell)
     reports = []
     for seed in seeds:
@@ -96,7 +96,7 @@ def place_and_route(
     return summarize(module, place, tuple(seeds), reports, lanes)
 
 
-def _design(component: wiring.Component) -> str:
+def _design(component: wiring.Component, place: Board) -> str:
     """RTLIL of ``component`` in its wrapper, top-level ports ``clk``, ``i`` and ``o``."""
     m = Module()
     # Typed so because the clock and reset of a domain are not in Amaranth's stubs.
@@ -124,7 +124,7 @@ def _design(component: wiring.Component) -> str:
     m.d.sync += capture.eq(out_of)
     m.d.sync += rotate.eq(rotate.rotate_left(1) ^ capture)
     m.d.comb += o.eq(rotate[-1])
-    return rtlil.convert(m, ports=[sync.clk, i, o], emit_src=False)
+    return rtlil.convert(m, platform=place, ports=[sync.clk, i, o], emit_src=False)
 
 
 def _synthesize(design: str, place: Board, cache: Path, timeout_s: float, tell: Progress) -> Path:
