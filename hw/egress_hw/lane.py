@@ -330,7 +330,8 @@ class Lane(wiring.Component):
         before_blank = later(blank, idle, "blank")
         room, going = Signal(), Signal()
         started = later(self.start, C, "start")
-        m.d.comb += going.eq((room | started) & ~self.start)
+        # A codeword that was begun has its place in the queue.
+        m.d.comb += going.eq((room | started | before.phase.any()) & ~self.start)
         before_bit = later(bit, idle, "bit")
         in_field = before.phase[2]
         in_first = in_field & ~before.phase[:2].any()
@@ -380,7 +381,9 @@ class Lane(wiring.Component):
         m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], next_word, word)))
         m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], next_word, word))
         beyond = Signal()
-        m.d.sync += beyond.eq(Mux(sum_[6], next_word[-1], next_position[-1] & sum_[:5].any()))
+        # Behind the slot's end, at which a codeword begins at the latest: that is 33 bits or fewer.
+        behind = next_position[-1] & (sum_[:5].any() | next_position[5])
+        m.d.sync += beyond.eq(Mux(sum_[6], next_word[-1], behind))
 
         ends, refuses = Signal(), Signal()
         in_field = step.phase[2]
@@ -401,33 +404,26 @@ class Lane(wiring.Component):
             step.bad | entry.bad | (longer & entry.tight) | (now.first & step.high & high)
         )
 
-        m.d.comb += [after_move.eq(step), after_move.zero_run.eq(0), after_move.joint.eq(0)]
         is_run = Signal()
         known_now: Any = later(known, 1, "known_now")
         m.d.comb += is_run.eq(self._in_runs(known_now) & ~step.second)
-        with m.If(now.start):
-            m.d.comb += after_move.eq(0)
-        with m.Elif(now.go):
-            m.d.comb += after_move.field.eq(0)
-            with m.If(ends):
-                m.d.comb += [after_move.phase.eq(0), after_move.second.eq(0)]
-                m.d.comb += [after_move.bad.eq(0)]
-                kind = known_now.kind
-                m.d.comb += after_move.zero_run.eq(is_run & ~self._in_joint(known_now))
-                m.d.comb += after_move.joint.eq(
-                    is_run & self._in_joint(known_now) & (kind.stride != NO_STRIDE)
-                )
-                m.d.comb += [
-                    after_move.any_2.eq(kind.stride == 0),
-                    after_move.any_4.eq(~kind.stride[1]),
-                ]
-            with m.Else():
-                m.d.comb += after_move.bad.eq(in_field & bad)
-                m.d.comb += after_move.phase.eq(
-                    Mux(in_field | now.blank, step.phase + 1, FIELD_PHASE)
-                )
-            with m.If(~in_field):
-                m.d.comb += [after_move.piece.eq(entry.size), after_move.high.eq(entry.size[4])]
+        is_joint, stride = self._in_joint(known_now), known_now.kind.stride
+        ended = now.go & ends & is_run
+        # A step that does not go is between two codewords.
+        m.d.comb += [
+            after_move.index.eq(step.index),
+            after_move.piece.eq(entry.size),
+            after_move.high.eq(entry.size[4]),
+            after_move.bad.eq(in_field & bad),
+            after_move.field.eq(~now.start & ~now.go & step.field),
+            after_move.second.eq(~now.start & step.second & ~(now.go & ends)),
+            after_move.zero_run.eq(ended & ~is_joint),
+            after_move.joint.eq(ended & is_joint & (stride != NO_STRIDE)),
+            after_move.any_2.eq(stride == 0),
+            after_move.any_4.eq(~stride[1]),
+        ]
+        with m.If(now.go & ~ends & ~refuses):
+            m.d.comb += after_move.phase.eq(Mux(in_field | now.blank, step.phase + 1, FIELD_PHASE))
 
         # --- To cycle `add`: the bits that were passed, with a one before them in a field.
         lead = Signal()
@@ -436,10 +432,9 @@ class Lane(wiring.Component):
         taken = shift_left(with_lead, take[: g.window.bit_length()], g.window + 2)
         passed = Signal(g.window + 1)
         m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
-        names = ("go", "ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
+        names = ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
         token: Any = Signal(data.StructLayout(dict.fromkeys(names, 1)))
         m.d.comb += [
-            token.go.eq(now.go),
             token.ends.eq(now.go & ends),
             token.refuses.eq(now.go & refuses),
             token.run.eq(is_run),
@@ -452,14 +447,10 @@ class Lane(wiring.Component):
         passed = later(passed, g.seek, "passed")
         added: Any = later(token, g.seek, "added")
         entry_offset = later(entry.offset, g.seek, "offset")
-        # Of a field of more pieces, what was read; the bit above 16 too. A step that does not go
-        # leaves it.
+        # Of a field of more pieces, what was read; the bit above 16 too.
         gathered = Signal(9, reset_less=True)
         gather = later(gathered, C - 1, "gathered")
-        with m.If(added.go):
-            m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
-        with m.Else():
-            m.d.sync += gathered.eq(gather)
+        m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
         whole = Signal(OFFSET_BITS)
         m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
         m.d.sync += value.eq(whole + entry_offset)
