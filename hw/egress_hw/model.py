@@ -108,12 +108,18 @@ def expect(
         (_patterns(np.array(levels), step, output, width), weights) for levels, weights in segments
     ]
     found = list(_beats(columns, lanes, contexts))
-    if found and not stops:
+    if len(columns) == header.segments:
         last = found[-1]
         found[-1] = Beat(last.weights, last.keep, last.error, True)
-    elif stops:  # only rounds that are complete can come
-        whole = len(columns) // (lanes * contexts) * lanes * contexts
-        found = list(_beats(columns[:whole], lanes, contexts))
+    else:
+        # Rounds that are complete can come, and of the next what needs no group more.
+        groups = len(columns) // lanes
+        whole = groups // contexts * contexts
+        found = list(_beats(columns[: whole * lanes], lanes, contexts))
+        found += [
+            _beat(columns[group * lanes : (group + 1) * lanes], 0, lanes)
+            for group in range(whole, groups)
+        ]
     return Expectation(found, faults, stops)
 
 

@@ -19,6 +19,9 @@ from egress_sim.shape import Shape
 
 CONFIGURATION_VARIABLE = "EGRESS_BENCH"
 
+QUIET_CYCLES = 1000
+"""More than a core is busy with a record's settings before it gives a beat."""
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
@@ -125,7 +128,7 @@ class Bench:
         """Queue bytes at the source, which fills the last beat of its bus with zeros."""
         self.source.send_nowait(AxiStreamFrame(stream))
 
-    async def quiet(self, cycles: int = 200, limit: int = 1_000_000) -> None:
+    async def quiet(self, cycles: int = QUIET_CYCLES, limit: int = 1_000_000) -> None:
         """Wait until nothing was transferred for so many cycles, from now on."""
         begin = self.cycle
         while self.cycle - max(begin, self.last_transfer) < cycles:

@@ -41,7 +41,7 @@ OUTCOMES = ("unharmed", "flagged", "stopped", "waiting", "reset")
 """All weights came and none is flagged; all came, and some of them are; an error of framing stopped
 the core; it waits for more words; it was reset before the end."""
 
-WATCHDOG_CYCLES = 600
+WATCHDOG_CYCLES = 1500
 
 TRIALS_A_RUN = 500
 
