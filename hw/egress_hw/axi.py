@@ -19,7 +19,7 @@ class AxiCore(wiring.Component):
 
     Parameters
     ----------
-    lanes, output, max_level_bits, buffer, bus, contexts, window
+    lanes, output, max_level_bits, buffer, bus, contexts, window, queue
         As of `Core`.
 
     Members
@@ -63,8 +63,9 @@ class AxiCore(wiring.Component):
         bus: int = 32,
         contexts: int = 4,
         window: int | None = None,
+        queue: int | None = None,
     ) -> None:
-        self.core = Core(lanes, output, max_level_bits, buffer, bus, contexts, window)
+        self.core = Core(lanes, output, max_level_bits, buffer, bus, contexts, window, queue)
         width = output_shape(output, max_level_bits).width
         super().__init__(
             {

@@ -22,8 +22,8 @@ from egress_hw.status import Status
 # What is read was written long before; to promise more would cost LUTs.
 _PLAIN = {"no_rw_check": 1}
 
-DEFAULT_WINDOW = {8: 10, 16: 16}
-"""Bits that a lane decodes in a step, by the largest width of levels."""
+MANY_LANES = 32
+"""With more, lanes are made smaller: the bus is then what bounds the rate of dense streams."""
 
 
 class Idle(IntEnum):
@@ -85,8 +85,12 @@ class Core(wiring.Component):
         number, words are taken no faster than one or two a cycle (`loaders_of`).
     contexts : int
         Segments that a lane decodes in turn: 2, or 4 for a higher clock.
-    window : int
-        Bits that a lane decodes in a step, 9..16.
+    window : int, optional
+        Bits that a lane decodes in a step, 9..16; by default 16 for levels of 16 bits, and for
+        others 12, or 10 with more than `MANY_LANES` lanes.
+    queue : int, optional
+        Codewords that wait in each context of a lane, 4, 8, 16 or 32; by default 16, or 4 with more
+        than `MANY_LANES` lanes, which would take too much block RAM.
 
     Members
     -------
@@ -122,6 +126,7 @@ class Core(wiring.Component):
         bus: int = 32,
         contexts: int = 4,
         window: int | None = None,
+        queue: int | None = None,
     ) -> None:
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be an integer, 1 or more, not {lanes!r}")
@@ -137,8 +142,10 @@ class Core(wiring.Component):
         self.buffer = buffer_exponent(buffer)
         self.bus = bus
         self.contexts = contexts
-        self.window = window or DEFAULT_WINDOW[max_level_bits]
-        self.geometry = Geometry(contexts, self.window, self.buffer)
+        many = lanes > MANY_LANES
+        self.window = window or default_window(lanes, max_level_bits)
+        self.queue = queue or (4 if many else 16)
+        self.geometry = Geometry(contexts, self.window, self.buffer, self.queue)
         super().__init__(
             {
                 "i": In(stream.Signature(bus)),
@@ -329,6 +336,11 @@ class Core(wiring.Component):
         with m.Else():
             m.d.sync += cause.eq(Idle.BLOCKED)
         m.d.comb += self.idle.eq(Mux(self.o.valid, Idle.NONE.value, cause))
+
+
+def default_window(lanes: int, max_level_bits: int) -> int:
+    """Bits that a lane decodes in a step, unless it is said."""
+    return 16 if max_level_bits == 16 else 10 if lanes > MANY_LANES else 12
 
 
 def buffer_exponent(buffer: str | int) -> int:

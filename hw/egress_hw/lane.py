@@ -31,6 +31,9 @@ NO_STRIDE = 3
 
 FIELD_PHASE = 4
 
+LUT_RAM_DEPTH = 16
+"""What a LUT RAM holds."""
+
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _PLAIN = {"no_rw_check": 1}
 _BLOCK = {"ram_style": "block", **_PLAIN}
@@ -50,7 +53,8 @@ class Geometry:
     buffer : int
         Base-2 logarithm of the words of a slot, 5..11. There are two slots for each context.
     queue : int
-        Codewords that wait in each context, a power of two, 4 or more.
+        Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
+        are dense for long. Up to 16 in all contexts are kept in LUTs, more in block RAM.
 
     Raises
     ------
@@ -61,7 +65,7 @@ class Geometry:
     contexts: int = 4
     window: int = 10
     buffer: int = 7
-    queue: int = 4
+    queue: int = 16
 
     def __post_init__(self) -> None:
         if self.contexts not in (2, 4):
@@ -72,8 +76,8 @@ class Geometry:
             )
         if not 5 <= self.buffer <= 11:
             raise ValueError(f"buffer must be within 5..11, not {self.buffer!r}")
-        if self.queue not in (4, 8, 16):
-            raise ValueError(f"queue must be 4, 8 or 16, not {self.queue!r}")
+        if self.queue not in (4, 8, 16, 32):
+            raise ValueError(f"queue must be 4, 8, 16 or 32, not {self.queue!r}")
 
     @property
     def slot_bits(self) -> int:
@@ -573,18 +577,22 @@ class Lane(wiring.Component):
         next_written, next_read = Signal(bits), Signal(bits)
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
         now_written = later(written, C - 1, "written")
-        read_before = later(read, C - 2, "read")
-        now_read = later(read_before, 1, "read_now")
+        # Block RAM is slow to answer: if there is time for it, a cycle passes before it is used.
+        in_block = C * D > LUT_RAM_DEPTH
+        slow = 1 if in_block and C == 4 else 0
+        read_before = later(read, C - 2 - slow, "read")
+        now_read = later(read_before, 1 + slow, "read_now")
         m.submodules.queue = queue = Memory(
             shape=item_layout(B, self._runs),
             depth=C * D,
             init=[],
-            attrs=_PLAIN,
+            attrs=_BLOCK if in_block else _PLAIN,
         )
         write = queue.write_port()
         m.d.comb += write.addr.eq(Cat(now_written[:-1], self.contexts[g.push % C]))
         m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
-        head = recall(queue, Cat(read_before[:-1], self.contexts[(g.push - 1) % C]), "head")
+        place = Cat(read_before[:-1], self.contexts[(g.push - 1 - slow) % C])
+        head = later(recall(queue, place, "head"), slow, "head_then")
 
         ends, advances = Signal(), Signal()
         m.d.comb += advances.eq(self.pop & ends & ~head.error)
