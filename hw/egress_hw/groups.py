@@ -44,8 +44,8 @@ class GroupQueue(wiring.Component):
     """Queue of groups, each offered once all its segments are loaded.
 
     It has room for twice ``contexts`` groups, as many as there are slots: whoever begins groups
-    only where a slot is free never fills it. A group is offered 3 cycles after its last ``done``,
-    and a group every 2 cycles at most.
+    only where a slot is free never fills it. A group is offered 2 cycles after its last ``done``,
+    3 if there are several lanes, and a group every cycle at most.
 
     Parameters
     ----------
@@ -116,22 +116,37 @@ class GroupQueue(wiring.Component):
         else:
             self._gather(m, write)
 
-        fetch = Signal()
-        complete = Signal(self._loaders)
-        m.d.comb += fetch.eq(complete.all() & (self.o.ready | ~self.o.valid))
-        for number in range(self._loaders):
-            self._count(m, self.done[number] & ~self.stop, fetch, complete[number], slots)
+        # A block RAM is slow to answer: a large core has registers behind it.
         group = self.o.payload
         self._shown = shown = Signal(entry, reset_less=True)
+        fetch, shows = Signal(), Signal()
+        complete = Signal(self._loaders)
+        m.d.comb += shows.eq(self.o.ready | ~self.o.valid)
+        for number in range(self._loaders):
+            self._count(m, self.done[number] & ~self.stop, fetch, complete[number], slots)
         with m.If(fetch):
-            m.d.sync += [shown.eq(read.data), taken.eq(taken + 1)]
+            m.d.sync += taken.eq(taken + 1)
+        if self._lanes == 1:
+            m.d.comb += fetch.eq(complete.all() & shows)
+            with m.If(fetch):
+                m.d.sync += shown.eq(read.data)
+            self._place(m, fetch)
+        else:
+            front, front_valid = Signal(entry, reset_less=True), Signal()
+            m.d.comb += fetch.eq(complete.all() & (shows | ~front_valid))
+            with m.If(fetch):
+                m.d.sync += [front.eq(read.data), front_valid.eq(1)]
+            with m.Elif(shows):
+                m.d.sync += front_valid.eq(0)
+            with m.If(shows):
+                m.d.sync += shown.eq(front)
+            self._place(m, shows & front_valid)
         for number in range(3):
             if self._lanes == 1:
                 m.d.comb += [group.lengths[number].eq(shown.lengths[0]), group.keeps[number].eq(1)]
             else:
                 m.d.comb += group.lengths[number].eq(shown.lengths[number])
                 m.d.comb += group.keeps[number].eq(shown.keeps[number])
-        self._place(m, fetch)
         return m
 
     def _gather(self, m: Module, write) -> None:
@@ -171,7 +186,7 @@ class GroupQueue(wiring.Component):
         with m.Elif(fetch & ~done):
             m.d.sync += count.eq(count - 1)
 
-    def _place(self, m: Module, fetch: Value) -> None:
+    def _place(self, m: Module, show: Value) -> None:
         """Give groups their places in turn: a round ends with its last context or the record."""
         group = self.o.payload
         highest = self._contexts - 1
@@ -185,7 +200,7 @@ class GroupQueue(wiring.Component):
         m.d.comb += [group.context.eq(context), group.bank.eq(bank), group.parity.eq(parity)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-        with m.If(fetch):
+        with m.If(show):
             m.d.sync += [self.o.valid.eq(1), fresh.eq(0)]
             m.d.sync += context.eq(Mux(group.last_of_round, 0, context + 1))
             m.d.sync += bank.eq(bank ^ group.last_of_round)

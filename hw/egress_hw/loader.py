@@ -233,7 +233,14 @@ class Loader(wiring.Component):
         setting, parity, ends = Signal(2), Signal(), Signal()
         start = Signal(self._buffer)
         m.d.comb += after.eq(address + 1)
-        m.d.comb += self.last.eq(address[1:].all() & ~address[0])
+        highest = (1 << self._buffer) - 1
+        if not self._pipelined:
+            m.d.comb += self.last.eq(address == highest - 1)
+        else:  # the same, a cycle before
+            with m.If(self.valid):
+                m.d.sync += self.last.eq(
+                    Mux(self.begin, words == 1, address == highest - 2),
+                )
         m.d.sync += [store.en.eq(0), closing.eq(0)]
         with m.If(self.valid):
             m.d.sync += store.word.eq(self.word)

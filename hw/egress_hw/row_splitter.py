@@ -36,7 +36,7 @@ class RowSplitter(Splitter):
 
     Words stay in their columns. A row in which one segment ends and the next begins goes to both
     loaders in the same cycle, so that a segment of ``4 * columns`` words or more costs nothing
-    but its words. Shorter ones cost 3 cycles more. A record's header costs 2 cycles a word and 3,
+    but its words. Shorter ones cost 3 cycles more. A record's header costs 3 cycles a word and 3,
     and 35 cycles or less for the dealer to divide.
 
     Parameters
@@ -112,12 +112,18 @@ class RowSplitter(Splitter):
         return m
 
     def _feed_header(self, m: Module) -> None:
-        """Give the words of a record's header one by one, each looked at in a cycle of its own."""
+        """Give the words of a record's header one by one, each in three cycles.
+
+        In the first it is chosen, in the second and third it is looked at, and it stays in the
+        next for those who read it.
+        """
         m.submodules.checker = checker = WordChecker(pipelined=True)
         heads, valid = Signal(), Signal()
-        m.d.comb += [self._word_valid.eq(valid), self._word_heads.eq(heads)]
+        m.d.comb += self._word_heads.eq(heads)
+        m.d.sync += [self._word_valid.eq(valid), self._word_is.eq(self._kinds())]
+        m.d.sync += [self._given.eq(self._word_counts), self._given_index.eq(self._index)]
         with m.If(self._word_take):
-            m.d.sync += valid.eq(0)
+            m.d.sync += [valid.eq(0), self._word_valid.eq(0)]
         m.d.comb += self._holds.eq(self._row_valid | valid)
         with m.If(self._reads & ~valid & self._row_valid):
             m.d.sync += [self._word.eq(self._at_word), valid.eq(1)]

@@ -118,6 +118,10 @@ class Splitter(wiring.Component):
         # whether it is taken; and whether it is the header's, and not padding.
         self._word, self._word_valid, self._word_heads = Signal(WORD_BITS), Signal(), Signal()
         self._word_take, self._word_counts = Signal(), Signal()
+        # The word is zero; has the magic number; has the version.
+        self._word_is = Signal(3)
+        # As it is given to those who read headers: a subclass may delay it.
+        self._given, self._given_index = Signal(), Signal(range(MAX_HEADER_WORDS))
         # A header is being read, and may be; words are held that are not looked at.
         self._reads, self._holds = Signal(), Signal()
         self._index = Signal(range(MAX_HEADER_WORDS))
@@ -148,6 +152,9 @@ class Splitter(wiring.Component):
             with m.State("Check"):
                 self._check_header(m)
             self._walk(m)
+            with m.State("Restart"):
+                m.d.comb += self._restart.eq(1)
+                m.next = "Advance"
             with m.State("Advance"):
                 m.d.comb += self._advance.eq(1)
                 m.next = "Report"
@@ -172,8 +179,8 @@ class Splitter(wiring.Component):
         m.next = "Report" if here else "Advance"
 
     def _refuse_header(self, m: Module, reason: Reason) -> None:
-        m.d.comb += self._restart.eq(1)
-        self._refuse(m, reason)
+        m.d.sync += self._reason.eq(reason)
+        m.next = "Restart"
 
     def _place(self, m: Module) -> None:
         """Count segments, and follow the lane and slot that the next one goes to."""
@@ -227,7 +234,7 @@ class Splitter(wiring.Component):
         # left - words - 1: the borrow tells that the record is too short. Nothing is added where
         # the header's count is taken: so most bits are one cell each of an iCE40.
         keep = Signal()
-        m.d.comb += keep.eq(~(self._word_counts & (self._index == FIXED_WORDS - 1)))
+        m.d.comb += keep.eq(~(self._given & (self._given_index == FIXED_WORDS - 1)))
         rest = Signal(33)
         m.d.comb += rest.eq(self._left + Cat(~words, keep.replicate(21)))
         with m.If(self._look | ~keep):
@@ -241,9 +248,13 @@ class Splitter(wiring.Component):
                 | (words > most_words)
             )
 
+    def _kinds(self) -> Value:
+        """Look at what `_word_is`."""
+        return Cat(self._word == 0, self._word[8:] == MAGIC, self._word[:8] == VERSION)
+
     def _connect_header(self, m: Module) -> None:
         """Give the header's words to all who read them."""
-        word, index, counts, setting = self._word, self._index, self._word_counts, self.setting
+        word, index, counts, setting = self._word, self._given_index, self._given, self.setting
         for reader in (self._header, self._dealer):
             m.d.comb += [reader.word.eq(word), reader.index.eq(index), reader.write.eq(counts)]
         # Of the numbers from 5 to 8 the lowest bits, less one, are those of the setting.
@@ -252,12 +263,12 @@ class Splitter(wiring.Component):
         m.d.comb += setting.en.eq(counts & (index >= FIXED_WORDS))
 
     def _read_header(self, m: Module) -> None:
-        header, word, index = self._header, self._word, self._index
+        header, index = self._header, self._index
         m.d.comb += self.resting.eq((index == 0) & ~self._holds & (self._inside == 0))
         # The settings of the last record but one may be in use until it is finished.
         m.d.comb += self._reads.eq(~self.record.valid & ~self._inside[1])
         pads = Signal()
-        m.d.comb += pads.eq((index == 0) & ~self._word_heads & (word == 0))
+        m.d.comb += pads.eq((index == 0) & ~self._word_heads & self._word_is[0])
         with m.If(self._word_valid & self._reads):
             m.d.comb += [self._word_take.eq(1), self._word_counts.eq(~pads)]
             m.d.sync += self._padded.eq(pads)
@@ -267,9 +278,9 @@ class Splitter(wiring.Component):
                 m.d.sync += index.eq(0)
                 m.next = self.AFTER_HEADER
             with m.If(index == 0):
-                with m.If((word[8:] != MAGIC) | (self._padded & ~self._word_heads)):
+                with m.If(~self._word_is[1] | (self._padded & ~self._word_heads)):
                     self._refuse_header(m, Reason.BAD_MAGIC)
-                with m.Elif(word[:8] != VERSION):
+                with m.Elif(~self._word_is[2]):
                     self._refuse_header(m, Reason.UNSUPPORTED_VERSION)
 
     def _check_header(self, m: Module) -> None:
@@ -349,7 +360,8 @@ class WordSplitter(Splitter):
         m = super().elaborate(platform)
         word = self.i.payload.words
         m.d.comb += [self._word.eq(word), self._word_valid.eq(self.i.valid)]
-        m.d.comb += self._word_heads.eq(self.i.payload.head)
+        m.d.comb += [self._word_heads.eq(self.i.payload.head), self._word_is.eq(self._kinds())]
+        m.d.comb += [self._given.eq(self._word_counts), self._given_index.eq(self._index)]
         m.d.comb += [self._upper.eq(word[16:]), self._look.eq(self._begin)]
         m.d.comb += self._intact.eq(self.intact)
         m.d.comb += [self.lane.eq(self._lane), self.slot.eq(self._slot), self.ends.eq(self._ends)]
