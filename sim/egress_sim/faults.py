@@ -307,7 +307,8 @@ class _Judge:
             reasons = {int(error.reason) for error in refusals}
             if found.error != bool(refusals) or (found.error and found.reason not in reasons):
                 yield f"error {found.error}, reason {found.reason}, expected {reasons or 'none'}"
-        elif found.error and found.idle == Idle.STOPPED:
+        # A round that is begun and cannot end shows as one that is being decoded.
+        elif found.error and found.idle in (Idle.STOPPED, Idle.DECODING):
             outcomes["stopped"] += 1
         elif refusals[-1].reason is Reason.TRUNCATED and found.busy:
             outcomes["waiting"] += 1
