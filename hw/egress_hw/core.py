@@ -16,14 +16,11 @@ from egress_hw.collector import Collector
 from egress_hw.intake import BUS_BITS, Intake
 from egress_hw.lane import Geometry, Lane, descriptor_layout, kind_layout
 from egress_hw.sequencer import Sequencer
-from egress_hw.signatures import WORD_BITS, Output, SettingLayout, beat_layout
+from egress_hw.signatures import MANY_LANES, WORD_BITS, Output, SettingLayout, beat_layout
 from egress_hw.status import Status
 
 # What is read was written long before; to promise more would cost LUTs.
 _PLAIN = {"no_rw_check": 1}
-
-MANY_LANES = 32
-"""With more, lanes are made smaller: the bus is then what bounds the rate of dense streams."""
 
 
 class Idle(IntEnum):

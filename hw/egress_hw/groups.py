@@ -7,6 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from egress_hw.signatures import MANY_LANES
+
 
 def group_layout(lanes: int, contexts: int) -> data.StructLayout:
     """Layout of a group: ``lanes`` consecutive segments of a record, the last maybe fewer.
@@ -99,7 +101,9 @@ class GroupQueue(wiring.Component):
         )
         slots = 2 * self._contexts
         # A word is never read in the cycle in which it is written. (The stubs have strings only.)
-        attributes: Any = {"no_rw_check": 1, "ram_style": "block"}
+        # The lanes of a large core need all block RAM there is.
+        style = "distributed" if self._lanes > MANY_LANES else "block"
+        attributes: Any = {"no_rw_check": 1, "ram_style": style}
         m.submodules.memory = memory = Memory(shape=entry, depth=slots, init=[], attrs=attributes)
         write = memory.write_port()
         read = memory.read_port(domain="comb")

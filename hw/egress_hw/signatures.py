@@ -11,6 +11,9 @@ from amaranth.lib import data
 
 WORD_BITS = 32
 
+MANY_LANES = 32
+"""With more, lanes are made smaller: the bus is then what bounds the rate of dense streams."""
+
 Output = Literal["level", "float32", "bfloat16"]
 """What the dequantizer gives: the level itself, or its product with the step."""
 
