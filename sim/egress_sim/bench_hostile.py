@@ -56,7 +56,7 @@ async def refuses(bench: Bench, name: str, stream: bytes, expected: Expectation)
 
 
 @cocotb.test(timeout_time=10, timeout_unit="ms")
-@cocotb.parametrize(gaps=[never, bursty], stalls=[never, bursty])
+@cocotb.parametrize((("gaps", "stalls"), [(never, never), (bursty, bursty)]))
 async def refuses_every_hostile_file_for_its_reason(dut: Any, gaps: Any, stalls: Any) -> None:
     """Report each file's own reason and segment; all other weights are right and in place."""
     bench = await Bench.start(dut, gaps(), stalls())

@@ -14,6 +14,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
+from egress_hw.core import Idle
 from egress_hw.model import Beat
 from egress_sim.shape import Shape
 
@@ -21,6 +22,9 @@ CONFIGURATION_VARIABLE = "EGRESS_BENCH"
 
 QUIET_CYCLES = 1000
 """More than a core is busy with a record's settings before it gives a beat."""
+
+REST_CYCLES = 100
+"""More than a core at rest takes to be busy with a word, and than source and sink pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +132,17 @@ class Bench:
         """Queue bytes at the source, which fills the last beat of its bus with zeros."""
         self.source.send_nowait(AxiStreamFrame(stream))
 
-    async def quiet(self, cycles: int = QUIET_CYCLES, limit: int = 1_000_000) -> None:
-        """Wait until nothing was transferred for so many cycles, from now on."""
+    async def quiet(self, limit: int = 1_000_000) -> None:
+        """Wait until nothing is transferred any more, and nothing will be."""
         begin = self.cycle
-        while self.cycle - max(begin, self.last_transfer) < cycles:
+        while self.cycle - max(begin, self.last_transfer) < self._patience():
             assert self.cycle < limit, f"still busy after {limit} cycles"
             await ClockCycles(self.dut.clk, 16)
+
+    def _patience(self) -> int:
+        """Cycles without a transfer after which none comes: few if the core says so itself."""
+        stopped = int(self.dut.idle.value) == Idle.STOPPED
+        return QUIET_CYCLES if int(self.dut.busy.value) and not stopped else REST_CYCLES
 
     def records(self) -> list[list[Beat]]:
         """Take the records that the sink has received, as beats."""

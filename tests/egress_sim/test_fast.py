@@ -102,5 +102,6 @@ def test_driver_that_cannot_be_compiled_is_told():
 
 def test_command_finds_what_the_golden_model_needs_and_compares_it_all(capsys):
     golden = Path(__file__).parents[2] / "bitstreams" / "golden" / "model.egs"
-    assert main(["simulate", str(golden), "--engine", "fast"]) == 0
+    core = ["--lanes", "4", "--output", "bfloat16", "--buffer", "large"]
+    assert main(["simulate", str(golden), *core, "--engine", "fast"]) == 0
     assert "19,911 of 19,911 weights compared, 0 differ" in capsys.readouterr().out

@@ -17,7 +17,14 @@ BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
 HOSTILE = json.loads((BITSTREAMS / "hostile" / "index.json").read_text())
 
 # The smallest that takes all files, with an output that needs a multiplier.
-CORE: dict[str, Any] = {"lanes": 1, "output": "bfloat16", "max_level_bits": 16, "buffer": "large"}
+CORE: dict[str, Any] = {
+    "lanes": 1,
+    "output": "bfloat16",
+    "max_level_bits": 16,
+    "buffer": "large",
+    "contexts": 2,
+    "window": 10,
+}
 GOLDEN = ("four_settings_g4", "full_buffer", "joint_4", "model", "raw_8", "wide_eg0", "zero_run")
 
 
