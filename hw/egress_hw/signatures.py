@@ -35,31 +35,6 @@ class SettingLayout(data.Struct):
     mode: unsigned(2)  # pyright: ignore[reportInvalidTypeForm]
 
 
-def segment_layout() -> data.StructLayout:
-    """Lay out what a lane must know of a segment before it decodes it.
-
-    Members: ``setting`` (`SettingLayout`), ``wide`` (levels have 16 bits, not 8), ``weights``
-    (levels to give), ``words`` (payload words to take; 0 if ``damaged``), ``damaged`` (the CRC
-    failed: no words follow, give ``weights`` beats marked as errors), ``last`` (the record's last
-    segment).
-    """
-    return data.StructLayout(
-        {
-            "setting": SettingLayout,
-            "wide": unsigned(1),
-            "weights": unsigned(16),
-            "words": unsigned(12),
-            "damaged": unsigned(1),
-            "last": unsigned(1),
-        }
-    )
-
-
-def level_layout(level_bits: int) -> data.StructLayout:
-    """One decoded level: ``level`` (signed; 0 where ``error``), ``error``, ``last`` of segment."""
-    return data.StructLayout({"level": signed(level_bits), "error": 1, "last": 1})
-
-
 def output_shape(output: Output, level_bits: int) -> Shape:
     """Shape of one weight at the core's output."""
     return {"level": signed(level_bits), "float32": unsigned(32), "bfloat16": unsigned(16)}[output]
