@@ -33,6 +33,9 @@ FILES = {"plain": "plain.egress.safetensors", "BackSlash": "demo.egress.safetens
 SIMULATED = (("BackSlash", 1), ("BackSlash", 4), ("plain", 4))
 """Models and lanes of the simulations."""
 
+CONTEXTS = 4
+"""Segments that a lane has in turn: so many for each lane, and none waits for another."""
+
 SYNTHESIZED = (("ulx3s-85f", 4), ("icebreaker", 1))
 """Boards and lanes of the place-and-route runs: one ECP5 and one iCE40."""
 
@@ -149,7 +152,7 @@ def _code(name: str, trained: "TrainedDigits", folder: Path, tell: Tell) -> "Mod
     compress_tensors(
         trained.state,
         path,
-        CompressOptions(step=step, lanes=max(lanes for _, lanes in SIMULATED)),
+        CompressOptions(step=step, lanes=CONTEXTS * max(lanes for _, lanes in SIMULATED)),
         progress=lambda tensor, done, of: tell(stage, done, of, tensor),
     )
     with open_container(path) as container:

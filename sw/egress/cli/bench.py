@@ -194,7 +194,10 @@ def _roofline(options: argparse.Namespace) -> int:
 
     points = []
     with progress_bar("simulating") as bar:
-        for point in roofline.measure(options.lanes or (1, 8, 16), (32, 64, 128), progress=bar):
+        lanes = options.lanes or (1, 8, 16)
+        for point in roofline.measure(
+            lanes, (32, 64, 128), progress=lambda line: bar(len(points), 9 * len(lanes), line)
+        ):
             points.append(point)
     rows = [roofline.row(point) for point in points]
     if options.docs:
