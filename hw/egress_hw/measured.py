@@ -1,0 +1,48 @@
+"""What `egress bench hardware` found for a core, as lines for the head of its Verilog."""
+
+import json
+from pathlib import Path
+
+from egress_hw.core import default_window
+from egress_hw.signatures import Output
+
+_RESULTS = Path(__file__).parents[2] / "docs" / "results" / "hardware.json"
+
+
+def measured_lines(
+    lanes: int,
+    output: Output,
+    max_level_bits: int,
+    buffer: str | int,
+    bus: int,
+    contexts: int,
+    window: int | None = None,
+    *,
+    results: Path = _RESULTS,
+) -> list[str]:
+    """Size and clock of a core on each device of the benchmark where it was placed.
+
+    Parameters
+    ----------
+    lanes, output, max_level_bits, buffer, bus, contexts, window
+        As of `egress_hw.core.Core`.
+    results : Path
+        What the benchmark wrote. There are no lines without it.
+    """
+    # The benchmark's cores have these; the buffer is a matter of block RAM.
+    usual = default_window(lanes, 8)
+    if (output, max_level_bits) != ("bfloat16", 8) or (window or usual) != usual:
+        return []
+    if not results.is_file():
+        return []
+    name = f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}, {contexts} contexts"
+    found = [
+        f"{row['family']}: {row['luts']:,} LUTs, {row['flops']:,} flops, "
+        f"{row['block_rams']} block RAMs, {row['fmax_mhz']:.1f} MHz"
+        for row in json.loads(results.read_text())["rows"]
+        if row["name"] == name and row.get("fmax_mhz")
+    ]
+    if found:
+        small = "" if buffer == "small" else ", with the small profile's buffer"
+        found.insert(0, f"out of context, median of the placements{small}")
+    return found
