@@ -1,0 +1,103 @@
+"""What the intake promises of slots and groups, whatever the words."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Signal
+
+from egress_hw import intake
+from egress_hw.formal import Bench, Unbounded
+from tests.egress_hw.formal.catalogue import Proof, mutated
+
+
+def add(bench: Bench, lanes: int, contexts: int, module: Any) -> Any:
+    dut = bench.add("intake", module.Intake(lanes, contexts, 5, 8, 32))
+    for name in ("valid", "ready"):
+        bench.watch(f"groups.{name}", getattr(dut.groups, name))
+    bench.watch("fault", dut.fault)
+    return dut
+
+
+def slots(lanes: int, contexts: int, module: Any = intake) -> Bench:
+    """Free only what was taken, and see that nothing is written where a group is complete."""
+    bench = Bench()
+    m = bench.m
+    dut = add(bench, lanes, contexts, module)
+    group: Any = dut.groups.payload
+    count = 2 * contexts
+    slot = Signal(range(count))
+    m.d.comb += slot.eq(Cat(group.context, group.bank))
+    taken, full = Signal(count), Signal(count)
+    takes = dut.groups.valid & dut.groups.ready
+    for number in range(count):
+        here, free = slot == number, dut.free.en & (dut.free.slot == number)
+        m.d.comb += full[number].eq(taken[number] | (dut.groups.valid & here))
+        with m.If(free):
+            m.d.sync += taken[number].eq(0)
+        with m.If(takes & here):
+            m.d.sync += taken[number].eq(1)
+        bench.assume(~free | taken[number])
+    store, close = dut.stores[0], dut.closes[0]
+    bench.watch("taken", taken)
+    bench.watch("store.en", store.en)
+    bench.watch("store.slot", store.slot)
+    bench.claim(
+        "no word is stored in a group that is not free",
+        ~(store.en & full.bit_select(store.slot, 1)),
+    )
+    bench.claim("no segment is closed in one", ~(close.en & full.bit_select(close.slot, 1)))
+    bench.claim(
+        "no group is offered in a slot that is taken",
+        ~(dut.groups.valid & taken.bit_select(slot, 1)),
+    )
+    return bench
+
+
+def stops(lanes: int, contexts: int, module: Any = intake) -> Bench:
+    """After an error of framing nothing comes any more but what was complete."""
+    bench = Bench()
+    m = bench.m
+    dut = add(bench, lanes, contexts, module)
+    stopped = Signal()
+    with m.If((dut.fault != 0) & (dut.fault != 7)):
+        m.d.sync += stopped.eq(1)
+    bench.watch("stopped", stopped)
+    bench.claim("no word is taken after it", ~(stopped & dut.i.ready))
+    bench.claim("none is stored", ~(stopped & dut.stores[0].en))
+    bench.claim("no segment is closed", ~(stopped & dut.closes[0].en))
+    bench.claim("there is no other error", ~(stopped & (dut.fault != 0)))
+    return bench
+
+
+def proofs(lanes: int, contexts: int) -> list[Proof]:
+    def of(bench, name, changes):
+        splitter = mutated("egress_hw.splitter", changes)
+        given = {"WordSplitter": splitter.WordSplitter}
+        return lambda: bench(lanes, contexts, mutated("egress_hw.intake", {}, given))
+
+    halt = 'with m.State("Halt"):\n                '
+    component = f"intake.Intake(lanes={lanes}, contexts={contexts}, buffer=5, bus=32)"
+    return [
+        Proof(
+            "no word, close or group comes in a slot whose group is offered or not yet freed",
+            component,
+            Unbounded(),
+            lambda: slots(lanes, contexts),
+            {},
+        ),
+        Proof(
+            "after an error of framing no word is taken, stored or closed, and there is no other",
+            component,
+            Unbounded(),
+            lambda: stops(lanes, contexts),
+            {
+                "it goes on": of(
+                    stops,
+                    "",
+                    {f"{halt}pass": f'{halt}m.next = "Header"'},
+                ),
+            },
+        ),
+    ]
+
+
+PROOFS = [*proofs(1, 2), *proofs(2, 2)]
