@@ -56,7 +56,7 @@ class Collector(wiring.Component):
         self._lanes = lanes
         self._level_bits = level_bits
         self.dequantizers = [Dequantizer(output, level_bits) for _ in range(lanes)]
-        self.latency_cycles = 4 + self.dequantizers[0].latency_cycles
+        self.latency_cycles = 3 + self.dequantizers[0].latency_cycles
         super().__init__(
             {
                 "levels": In(level_layout(level_bits)).array(lanes),

@@ -81,13 +81,16 @@ class Status(wiring.Component):
         # Of the beat: who lost a weight, and to what.
         beat, context = Signal(), Signal(range(C))
         bad, over = Signal(L), Signal(L)
+        here, here_bad, here_over = Signal(range(C)), Signal(L), Signal(L)
         kept = Cat(self.keep[n] & self.errors[n][0] for n in range(L))
         beyond = Cat(self.keep[n] & self.errors[n][1] for n in range(L))
         seen, sought = Signal(), Signal()
+        m.d.sync += [here_bad.eq(kept), here_over.eq(beyond), here.eq(self.context)]
+        m.d.sync += beat.eq(self.given)
+        # Another beat may follow at once.
         with m.If(~seen):
-            m.d.sync += [bad.eq(kept), over.eq(beyond), context.eq(self.context)]
-            m.d.sync += beat.eq(self.given)
-        with m.If(beat & ~seen & ~self.error & (bad | over).any()):
+            m.d.sync += [bad.eq(here_bad), over.eq(here_over), context.eq(here)]
+        with m.If(beat & ~seen & ~self.error & (here_bad | here_over).any()):
             m.d.sync += seen.eq(1)
             m.d.sync += self.segment.eq(base)
         lane, waits = Signal(range(C * L)), Signal(2)

@@ -1,88 +1,116 @@
 import random
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from amaranth.sim import Simulator
 
-from egress_hw.collector import Collector
+from egress_hw.collector import DEPTH, Collector
+from egress_hw.signatures import output_shape
 
-from .streams import run_streams
+from .test_dequantizer import expected
 
-waits = st.lists(st.integers(0, 3), max_size=6)
+STEP = 0x3FAB
 
 
-def collect(lanes, rounds, *, seed=0, **kwargs):
-    """``rounds``: for each the lengths of its segments, and whether it is its record's last."""
+def some_beats(rng, lanes, count):
+    """Of each beat the lanes' levels (None: lost), which are kept, and whether it is the last."""
+    return [
+        (
+            [None if rng.random() < 0.1 else rng.randint(-127, 127) for _ in range(lanes)],
+            rng.getrandbits(lanes) | 1,
+            rng.random() < 0.2,
+        )
+        for _ in range(count)
+    ]
+
+
+def collect(lanes, beats, *, output="level", delay=1, gap=0.0, stall=0.0, seed=0):
+    """Pop beats ``delay`` cycles after they are announced; cycles of the pops and of the outputs.
+
+    Rules of streams are checked, and that `empty` tells the truth.
+    """
+    dut = Collector(lanes, output)
     rng = random.Random(seed)
-    inputs = {f"i.{lane}": [] for lane in range(lanes)}
-    expected = []
-    for lengths, final in rounds:
-        columns = []
-        for lane, length in enumerate(lengths):
-            column = [(rng.randrange(1 << 16), rng.random() < 0.2) for _ in range(length)]
-            columns.append(column)
-            inputs[f"i.{lane}"] += [
-                {"weight": weight, "error": error, "last": at == length - 1}
-                for at, (weight, error) in enumerate(column)
-            ]
-        for row in range(lengths[0]):
-            beat = [column[row] if row < len(column) else None for column in columns]
-            beat += [None] * (lanes - len(beat))
-            expected.append(
-                (
-                    [weight[0] if weight else 0 for weight in beat],
-                    sum(1 << lane for lane, weight in enumerate(beat) if weight),
-                    sum(1 << lane for lane, weight in enumerate(beat) if weight and weight[1]),
-                    final and row == lengths[0] - 1,
-                )
-            )
-    shapes = [{"top": len(lengths) - 1, "final": final} for lengths, final in rounds]
-    run = run_streams(
-        Collector(lanes), {"rounds": shapes, **inputs}, {"o": len(expected)},
-        deadline=50 + 12 * len(expected), watch=("finished", "waits"), **kwargs,
-    )  # fmt: skip
-    got = [(list(b.weights), b.keep, b.error, bool(b.last)) for b in run.beats["o"]]
-    assert got == expected
-    assert len(run.seen["finished"]) == sum(final for _, final in rounds)
-    return run
+    mask = (1 << output_shape(output, 8).width) - 1
+    wanted = []
+    for levels, keep, last in beats:
+        kept = [keep >> lane & 1 for lane in range(lanes)]
+        lost = [level is None for level in levels]
+        good = [level if k and level else 0 for level, k in zip(levels, kept, strict=True)]
+        error = sum((a and b) << lane for lane, (a, b) in enumerate(zip(kept, lost, strict=True)))
+        wanted.append(([w & mask for w in expected(output, good, STEP)], keep, error, last))
+    pops, outs, found = [], [], []
+
+    async def bench(ctx):
+        ctx.set(dut.step, STEP)
+        announced = 0
+        due = [False] * delay
+        arriving = held = None
+        for now in range(50 + 20 * len(beats)):
+            gives = announced < len(beats) and ctx.get(dut.room) and rng.random() >= gap
+            ctx.set(dut.gives, gives)
+            announced += gives
+            due.append(gives)
+            pop = due.pop(0)
+            ctx.set(dut.pop, pop)
+            levels, keep, last = beats[len(pops)] if pop else (None, rng.getrandbits(lanes), 1)
+            ctx.set(dut.keep, keep)
+            ctx.set(dut.last, last)
+            for lane in range(lanes):
+                # Where none is given there may be anything.
+                level = arriving[lane] if arriving else rng.randint(-127, 127)
+                ctx.set(dut.levels[lane].error, level is None)
+                ctx.set(dut.levels[lane].magnitude, 3 if level is None else abs(level))
+                ctx.set(dut.levels[lane].negative, level is not None and level < 0)
+            if pop:
+                pops.append(now)
+            arriving = levels
+            ready = rng.random() >= stall
+            ctx.set(dut.o.ready, ready)
+            valid = ctx.get(dut.o.valid)
+            assert ctx.get(dut.empty) == (announced - gives == len(found))
+            if valid:
+                beat = ctx.get(dut.o.payload)
+                weights = [int(weight) & mask for weight in beat.weights]
+                now_held = weights, beat.keep, beat.error, bool(beat.last)
+                assert held is None or held == now_held
+                held = None if ready else now_held
+                if ready:
+                    found.append(now_held)
+                    outs.append(now)
+            else:
+                assert held is None
+            await ctx.tick()
+            if len(found) == len(beats) and now > outs[-1] + 20:
+                break
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert found == wanted
+    return pops, outs, dut.latency_cycles
 
 
-@st.composite
-def some_rounds(draw, lanes):
-    def lengths(count):
-        values = draw(st.lists(st.integers(1, 6), min_size=count, max_size=count))
-        return sorted(values, reverse=True)
-
-    rounds = [(lengths(lanes), False) for _ in range(draw(st.integers(0, 3)))]
-    return [*rounds, (lengths(draw(st.integers(1, lanes))), True)]
-
-
-@settings(max_examples=20, deadline=None)
-@given(data=st.data(), lanes=st.sampled_from([1, 2, 3, 4]), gaps=waits, stalls=waits)
-def test_beat_j_holds_the_jth_weights_of_a_round(data, lanes, gaps, stalls):
-    rounds = data.draw(some_rounds(lanes)) + data.draw(some_rounds(lanes))
-    collect(lanes, rounds, gaps=gaps, stalls=stalls)
+@pytest.mark.parametrize("output", ["level", "float32", "bfloat16"])
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize(("gap", "stall"), [(0, 0), (0, 0.5), (0.5, 0), (0.3, 0.3), (0, 0.9)])
+def test_beats_keep_their_order_lanes_and_errors(output, lanes, gap, stall):
+    rng = random.Random(f"{output} {lanes} {gap} {stall}")
+    beats = some_beats(rng, lanes, 60)
+    delay = rng.randint(1, 4)
+    collect(lanes, beats, output=output, delay=delay, gap=gap, stall=stall, seed=lanes)
 
 
-@settings(max_examples=4, deadline=None)
-@example(stall=0)
-@given(stall=st.integers(0, 2))
-def test_a_beat_a_cycle_across_rounds(stall):
-    run = collect(3, [([5, 5, 5], False), ([5, 5, 4], False), ([2, 1], True)], stalls=[stall])
-    first = run.cycles["o"][0]
-    assert run.cycles["o"] == [first + (stall + 1) * at for at in range(12)]
-    assert not run.seen["waits"]
+@pytest.mark.parametrize("delay", [1, 2, 4])
+@pytest.mark.parametrize("output", ["level", "bfloat16"])
+def test_a_beat_a_cycle_after_the_latency(output, delay):
+    beats = some_beats(random.Random(1), 2, 50)
+    pops, outs, latency = collect(2, beats, output=output, delay=delay)
+    assert pops == list(range(pops[0], pops[0] + 50))
+    assert outs == [cycle + latency for cycle in pops]
 
 
-def test_waiting_for_a_lane_is_told():
-    run = collect(2, [([2, 2], True)], gaps={"i.1": [7]})
-    assert [cycle for cycle, _ in run.seen["waits"]] == [*range(1, 8), *range(9, 16)]
-
-
-@pytest.mark.parametrize("stall", [0, 5])
-def test_nothing_comes_after_a_stop(stall):
-    beats = [{"weight": 1, "error": 0, "last": 0}] * 3
-    run_streams(
-        Collector(1), {"rounds": [{"top": 0, "final": 1}], "i.0": beats}, {"o": 0},
-        deadline=20, constants={"stop": 1}, take_all=False, stalls=[stall],
-    )  # fmt: skip
+def test_no_more_beats_are_asked_for_than_there_is_room():
+    beats = some_beats(random.Random(1), 1, 5 * DEPTH)
+    for delay in (1, 4):
+        collect(1, beats, delay=delay, stall=0.8)

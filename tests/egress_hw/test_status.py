@@ -2,26 +2,30 @@ import pytest
 from amaranth.sim import Simulator
 
 from egress.errors import Reason
-from egress_hw.status import Status
+from egress_hw.status import BEGIN_CYCLES, Status
+
+BAD, OVER = 1, 2
 
 
-def run_cycles(lanes, cycles):
-    """Drive one `dict` of inputs a cycle; what the status is after each."""
-    dut = Status(lanes)
+def run_cycles(lanes, contexts, cycles):
+    """Drive one `dict` of inputs a cycle; error, reason and segment after each."""
+    dut = Status(lanes, contexts)
     seen = []
 
     async def bench(ctx):
         for values in cycles:
             ctx.set(dut.begin, values.get("begin", 0))
-            ctx.set(dut.accept, values.get("accept", 0))
-            ctx.set(dut.collected, "collected" in values)
-            ctx.set(dut.final, values.get("collected") == "final")
+            ctx.set(dut.given, "beat" in values)
+            context, odd = values.get("beat", (0, 0))
+            ctx.set(dut.context, context)
+            ctx.set(dut.odd, odd)
+            ctx.set(dut.keep, values.get("keep", (1 << lanes) - 1))
             ctx.set(dut.fault, values.get("fault", 0))
             ctx.set(dut.fault_segment, values.get("segment", 0))
             for lane in range(lanes):
-                ctx.set(dut.lane_faults[lane], values.get("lanes", {}).get(lane, 0))
+                ctx.set(dut.errors[lane], values.get("errors", {}).get(lane, 0))
             await ctx.tick()
-            seen.append(tuple(map(ctx.get, (dut.error, dut.reason, dut.segment, dut.stop))))
+            seen.append((ctx.get(dut.error), ctx.get(dut.reason), ctx.get(dut.segment)))
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
@@ -30,60 +34,69 @@ def run_cycles(lanes, cycles):
     return seen
 
 
-ACCEPTED = [{"begin": 1}, {"accept": 0b111}, {"accept": 0b011}, {"accept": 0b001}]
+def rounds(count, contexts, *, first=0, each=2):
+    """Beats of full rounds, ``each`` of every context; rounds are odd and even in turn."""
+    return [
+        {"beat": (context, (first + number) % 2)}
+        for number in range(count)
+        for _ in range(each)
+        for context in range(contexts)
+    ]
 
 
-def test_a_lanes_error_is_told_with_its_segment():
-    # Lane 0 is at its third segment of the record, lane 1 at its second, lane 2 at its first.
-    for lane, segment in ((0, 6), (1, 4), (2, 2)):
-        seen = run_cycles(3, [*ACCEPTED, {"lanes": {lane: Reason.OVERRUN}}, *[{}] * 5])
-        assert [error for error, *_ in seen[-6:]] == [0, 0, 0, 0, 1, 1]
-        assert seen[-1] == (1, Reason.OVERRUN, segment, 0)
+def begin():
+    return [{"begin": 1}, *[{}] * (BEGIN_CYCLES + 1)]
 
 
-@pytest.mark.parametrize("rounds", [0, 3, 40, 700])
-def test_segments_are_counted_beyond_the_bits_that_are_kept_of_a_lane(rounds):
-    for ahead in range(9):
-        cycles = [{"begin": 1}, *[{"accept": 0b11}] * ahead]
-        cycles += [{"accept": 0b11, "collected": "inner"}] * rounds
-        cycles += [{"accept": 0b11}, {"lanes": {1: Reason.OVERRUN}}, *[{}] * 4]
-        assert run_cycles(2, cycles)[-1][:3] == (1, Reason.OVERRUN, 2 * (rounds + ahead) + 1)
-
-
-RECORD = [
-    {"begin": 1}, {"accept": 0b11}, {"accept": 0b01}, {"collected": "inner"}, {"collected": "final"}
-]  # fmt: skip
+@pytest.mark.parametrize("contexts", [2, 4])
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_an_error_is_told_with_its_segment_in_time(lanes, contexts):
+    for number in (0, 1, 5):
+        for context in range(contexts):
+            for lane in range(lanes):
+                error = {"beat": (context, number % 2), "errors": {lane: OVER}}
+                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 4)]
+                seen = run_cycles(lanes, contexts, cycles)
+                assert not seen[-lanes - 6][0]
+                segment = (number * contexts + context) * lanes + lane
+                assert seen[-1] == (1, Reason.OVERRUN, segment)
 
 
 def test_numbers_begin_anew_with_each_record():
-    for records in range(3):
-        begun = [*RECORD * records, {"begin": 1}, {"accept": 0b10}]
-        seen = run_cycles(2, [*begun, {"lanes": {1: Reason.BAD_CODEWORD}}, *[{}] * 4])
-        assert seen[-1] == (1, Reason.BAD_CODEWORD, 1, 0)
+    before: list = []
+    odd = 0
+    for count in (1, 2, 1, 3):
+        error = {"beat": (1, odd), "errors": {0: BAD}}
+        seen = run_cycles(2, 2, [*before, *begin(), error, *[{}] * 6])
+        assert seen[-1] == (1, Reason.BAD_CODEWORD, 2)
+        before += [*begin(), *rounds(count, 2, first=odd)]
+        odd = (odd + count) % 2
 
 
-def test_an_error_may_come_after_the_last_weight():
-    fault = {"lanes": {0: Reason.BAD_PADDING}}
-    for records in (1, 2):
-        for after in ([], [{"begin": 1}], [{"begin": 1}, {"accept": 0b10}]):
-            seen = run_cycles(2, [*RECORD * records, *after, fault, *[{}] * 4])
-            assert seen[-1][:3] == (1, Reason.BAD_PADDING, 2)
+def test_the_last_beats_of_a_record_may_come_after_the_next_begins():
+    for late in range(BEGIN_CYCLES):
+        error = {"beat": (1, 0), "errors": {1: BAD}}
+        cycles = [*begin(), *rounds(3, 2), {"begin": 1}, *[{}] * late, error, *[{}] * 8]
+        assert run_cycles(2, 2, cycles)[-1] == (1, Reason.BAD_CODEWORD, 2 * 4 + 3)
 
 
-def test_the_first_error_is_kept():
+def test_lanes_that_are_not_kept_have_no_errors():
+    cycles = [*begin(), {"beat": (0, 0), "errors": {1: BAD}, "keep": 0b101}, *[{}] * 8]
+    assert run_cycles(3, 2, cycles)[-1][0] == 0
+
+
+def test_nothing_is_looked_at_without_a_beat():
+    assert run_cycles(2, 2, [*begin(), {"errors": {0: BAD, 1: OVER}}, *[{}] * 8])[-1][0] == 0
+
+
+def test_the_lowest_lane_of_a_beat_and_the_first_error_are_kept():
+    first = {"beat": (0, 0), "errors": {1: OVER, 2: BAD}}
+    then = {"beat": (1, 0), "errors": {0: BAD}}
     crc = {"fault": Reason.BAD_SEGMENT_CRC, "segment": 70000}
-    for between in ([], [{}], [{}, {}]):
-        cycles = [*ACCEPTED, crc, *between, {"lanes": {0: Reason.OVERRUN}}, {"fault": 6}, {}, {}]
-        assert run_cycles(2, cycles)[-1][:3] == (1, Reason.BAD_SEGMENT_CRC, 70000)
-
-
-def test_only_framing_errors_stop_even_if_not_first():
-    seen = run_cycles(1, [{"fault": Reason.BAD_SEGMENT_CRC}, {}, {"fault": Reason.BAD_LENGTH}])
-    assert [stop for *_, stop in seen] == [0, 0, 1]
-
-
-def test_framing_comes_first_then_the_lowest_lane():
-    both = {"fault": Reason.BAD_MAGIC, "lanes": {0: Reason.OVERRUN, 1: Reason.BAD_PADDING}}
-    assert run_cycles(2, [both, *[{}] * 4])[-1][1] == Reason.BAD_MAGIC
-    both["fault"] = 0
-    assert run_cycles(2, [both, *[{}] * 4])[-1][1] == Reason.OVERRUN
+    for between in ([], [{}], [{}] * 9):
+        wanted = (1, Reason.OVERRUN, 1)
+        assert run_cycles(3, 2, [*begin(), first, *between, then, *[{}] * 9])[-1] == wanted
+        assert run_cycles(3, 2, [*begin(), first, {}, *between, crc, *[{}] * 9])[-1] == wanted
+        wanted = (1, Reason.BAD_SEGMENT_CRC, 70000)
+        cycles = [*begin(), crc, *between, first, {"fault": 6}, *[{}] * 9]
+        assert run_cycles(3, 2, cycles)[-1] == wanted
