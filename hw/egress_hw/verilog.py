@@ -70,6 +70,12 @@ _COMMENTS = {
     "_status": "Keeps the first error; egress_hw.status.",
 }
 
+LATENCY_CYCLES = 40
+"""Bound of what was simulated: 17 for 1 lane and 2 contexts, 34 for 16 lanes and products."""
+
+TABLE_CYCLES = 266
+"""Of `egress_hw.class_table.ClassTable`, for a setting."""
+
 NOT_MEASURED = "not measured for these parameters: `egress synth` places and routes a core"
 
 
@@ -166,7 +172,7 @@ Order of beats
 
 Rate and latency
   A beat a cycle, as long as codewords fit the window and the bus has the bits. A group is
-  decoded once all its segments are there and checked. The first beat comes {LATENCY} cycles
+  decoded once all its segments are there and checked. The first beat comes {LATENCY_CYCLES} cycles
   after the last word of the first group at most, or, if that is later, once the class
   tables are filled: {TABLE_CYCLES} cycles at most for each setting of the record.
 
@@ -178,7 +184,3 @@ Instantiation
 {f",{chr(10)}".join(wires)}
   );""".split("\n")
     return "\n".join(f"// {line}".rstrip() for line in lines) + "\n`timescale 1ns/1ps\n"
-
-
-LATENCY = 40
-TABLE_CYCLES = 266

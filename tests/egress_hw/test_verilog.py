@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from amaranth.hdl import Module, Value
@@ -130,12 +131,13 @@ def test_what_was_measured_is_told_where_the_parameters_fit(tmp_path):
         "ECP5-85F: 2,345 LUTs, 1,000 flops, 6 block RAMs, 123.5 MHz",
     ]
     assert "small profile" in measured_lines(2, "bfloat16", 8, "large", 32, 4, results=results)[0]
-    for shape in (
+    others: list[Any] = [
         (3, "bfloat16", 8, "small", 32, 4),
         (2, "level", 8, "small", 32, 4),
         (2, "bfloat16", 8, "small", 64, 4),
         (2, "bfloat16", 8, "small", 32, 4, 13),
-    ):
+    ]
+    for shape in others:
         assert measured_lines(*shape, results=results) == []
     assert measured_lines(2, "bfloat16", 8, "small", 32, 4, results=tmp_path / "none.json") == []
 
