@@ -34,9 +34,9 @@ class Bench(Elaboratable):
         self.watched: dict[str, Any] = {}
         self._assumptions: list[Value] = []
         self._claims: dict[str, Value] = {}
-        domain = ClockDomain("sync", reset_less=True)
+        domain: Any = ClockDomain("sync", reset_less=True)
         self.m.domains += domain
-        self.clk = domain.clk
+        self.clk: Signal = domain.clk
         self.bad = Signal()
         first = Signal(init=1)
         self.m.d.sync += first.eq(0)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from egress_hw.formal import Bench, Engine
 
-MODULES = ("crc", "status", "collector", "sequencer", "intake", "streams")
+MODULES = ("crc", "status", "collector", "sequencer", "intake", "streams", "reset")
 """Those of this package that have proofs."""
 
 
@@ -28,8 +28,6 @@ class Proof:
         By what is wrong with the component: its bench, which must be refuted.
     refuter : Engine, optional
         What refutes the mutants, if not ``engine``.
-    open : str
-        If it does not hold yet: what is wrong with the component.
     """
 
     claim: str
@@ -38,7 +36,6 @@ class Proof:
     bench: Callable[[], Bench]
     mutants: dict[str, Callable[[], Bench]]
     refuter: Engine | None = None
-    open: str = ""
 
     @property
     def name(self) -> str:

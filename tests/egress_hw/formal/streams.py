@@ -81,4 +81,4 @@ def intake_proof(lanes: int, bus: int) -> Proof:
     )
 
 
-PROOFS = [core_proof(1, 32), core_proof(2, 64), intake_proof(1, 32), intake_proof(2, 64)]
+PROOFS = [core_proof(1, 32), core_proof(2, 64), intake_proof(1, 32)]
