@@ -35,7 +35,7 @@ class Bench(Elaboratable):
         self._assumptions: list[Value] = []
         self._claims: dict[str, Value] = {}
         domain: Any = ClockDomain("sync", reset_less=True)
-        self.m.domains += domain
+        self._domain = domain
         self.clk: Signal = domain.clk
         self.bad = Signal()
         first = Signal(init=1)
@@ -138,6 +138,7 @@ class Bench(Elaboratable):
         if not self._claims:
             raise ValueError("there is nothing to prove")
         m = Module()
+        m.domains += self._domain
         m.submodules.bench = self.m
         held, so_far = Signal(init=1), Signal()
         assumed = Cat(*self._assumptions, 1).all()
