@@ -8,6 +8,9 @@ from egress.golden.build import JOINT_2, JOINT_4, ZERO_RUN, build_record, draw_l
 from egress.record import Header, crc16
 from egress.setting import Mode, Setting
 
+BEHIND_THE_LAST_WEIGHT = ("run_beyond_segment", "sign_without_level", "big_without_level")
+"""Names of streams with a run that goes beyond its segment, which hardware only cuts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
@@ -18,7 +21,8 @@ class Hostile:
     reason : Reason
         What software reports.
     hardware : Reason or None
-        What the core reports; None where it waits for more words.
+        What the core reports; None where it waits for more words, and where what is wrong lies
+        behind a segment's last weight, at which it does not look.
     segment : int or None
     """
 
@@ -145,7 +149,8 @@ def _hostile_payloads() -> Iterator[Hostile]:
             levels, [setting], profile="small", segment_weights=30,
             payload=lambda segment, data: to_words(bits) if segment == 1 else data,
         )  # fmt: skip
-        return Hostile(name, how, data, reason, reason, 1)
+        behind = reason is Reason.BAD_PADDING or name in BEHIND_THE_LAST_WEIGHT
+        return Hostile(name, how, data, reason, None if behind else reason, 1)
 
     bad, overrun, padding = Reason.BAD_CODEWORD, Reason.OVERRUN, Reason.BAD_PADDING
     plain, raw = Setting.exp_golomb(0), Setting(Mode.RAW, 7)
