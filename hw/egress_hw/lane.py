@@ -505,8 +505,8 @@ class Lane(wiring.Component):
         meant: Any = Signal(layout)
         above = value[1:]
         m.d.comb += meant.above.eq(above)
-        tops = above[RUN_BITS:]
-        m.d.comb += meant.far.eq(tops.any() & ~tops.all())
+        # Below the threshold, that is above -32, or too far above it.
+        m.d.comb += meant.far.eq(above[RUN_BITS:].any() & ~above[5:].all())
         if self._joint:
             ones = above[0] & (above[1] | was.any_2) & (above[2] | was.any_4)
             m.d.comb += meant.strides.eq(was.joint & ~above[-1])
