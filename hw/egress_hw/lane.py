@@ -566,6 +566,9 @@ class Lane(wiring.Component):
             now = later(held, C - 1, "held")
             short = run[:12] | longest.replicate(12)
             m.d.comb += item.run.eq(Mux(token.run & ~failed, short, now))
+            # What was held is of the segment before.
+            with m.If(token.damaged):
+                m.d.comb += item.run.eq(0)
             m.d.comb += next_held.eq(Mux(token.ends & token.run, short, now))
             with m.If(pushes | token.start):
                 m.d.sync += held.eq(0)
