@@ -36,8 +36,8 @@ FIELD_INDEX = 0b11_1111
 """Where a magnitude stands whose first bit, a one, was taken with the run. No codeword that may be
 has as many zeros."""
 
-FAR, FAR_SLOT = 1 << 16, 1 << 15
-"""A class whose values begin here has none that may be: of levels, and of runs or slots."""
+FAR = 1 << 16
+"""A class whose values begin here has none that may be."""
 
 SETTLE_CYCLES = 3
 """From a class to its entry."""
@@ -128,10 +128,9 @@ def _code(setting: Setting, second: bool, window: int) -> Iterator[tuple[int, En
         suffix = bits + triple
         length = zeros + 1 + suffix
         take = length - taken
-        limit = FAR_SLOT if run else FAR
-        bad = value >= limit
+        bad = value >= FAR
         # The half that begins with a 0 may have nothing but values that are too large.
-        last_half = bits == 15 and (run or value >= 1 << 15)
+        last_half = bits == 15 and value >= 1 << 15
         tight = triple and (length == WINDOW_BITS or bits >= 16 or last_half)
         offset = (value - symbols) % (1 << OFFSET_BITS)
         if length > WINDOW_BITS:
@@ -145,7 +144,7 @@ def _code(setting: Setting, second: bool, window: int) -> Iterator[tuple[int, En
             entry,
         )
         value += symbols
-        if bits >= 16 or value >= limit:
+        if bits >= 16:
             value = FAR
         bits = code.order + run + max(0, number + 1 - code.head)
         if value >= FAR:
@@ -268,7 +267,7 @@ class ClassTable(wiring.Component):
                 & ~over
                 & (
                     Mux(second, length[:5].all(), length[5])
-                    | (suffix[4] & (suffix[:4].any() | run | (~value[-1] & value[15:].any())))
+                    | (suffix[4] & (suffix[:4].any() | (~value[-1] & value[15:].any())))
                 )
             ),
             entry.size.eq(suffix),
@@ -316,11 +315,7 @@ class ClassTable(wiring.Component):
                 with m.If(~raw):
                     # A value or size that is too large to tell makes all that follow bad.
                     m.d.sync += value.eq(sum_)
-                    m.d.sync += far.eq(
-                        far
-                        | (~sum_[-1] & (sum_[16:].any() | (run & sum_[15])))
-                        | (suffix - triple)[4]
-                    )
+                    m.d.sync += far.eq(far | (~sum_[-1] & sum_[16:].any()) | (suffix - triple)[4])
                     with m.If(zeros == 0):
                         m.d.sync += [symbols.eq(Mux(half, 3, 1)), suffix.eq(half)]
                         m.d.sync += length.eq(Mux(second | setting.swap, 1, 2) + half)

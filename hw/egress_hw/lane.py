@@ -23,8 +23,8 @@ from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
 
-RUN_BITS = 14
-"""Slots are less than 2**14 if their run is within the limit."""
+RUN_BITS = 15
+"""A slot is less than 2**15 above the threshold if its run is within the limit."""
 
 NO_STRIDE = 3
 """Shape of settings without magnitudes above one."""
@@ -544,7 +544,7 @@ class Lane(wiring.Component):
 
         failed, pushes = Signal(), Signal()
         longest = run[12]
-        run_bad = far | run[13] | (longest & (run[:12].any() | number[0] | big))
+        run_bad = far | run[13:].any() | (longest & (run[:12].any() | number[0] | big))
         m.d.comb += failed.eq(
             token.damaged
             | token.refuses
