@@ -518,18 +518,18 @@ class Lane(wiring.Component):
     def _run(self, meant: Any, known: Any) -> Value:
         """Run of a slot, from what it is above the threshold."""
         if not self._joint:
-            return meant.above[:RUN_BITS]
+            return meant.above[: RUN_BITS + 1]
         above, stride = meant.above[:RUN_BITS], known.kind.stride
         passed = Mux(stride[1], above >> 3, Mux(stride[0], above >> 2, above >> 1))
         passed = Mux(meant.strides, passed, 0)
-        return Mux(meant.big, passed, (above - passed + known.kind.threshold)[:RUN_BITS])
+        return Mux(meant.big, passed, (meant.above - passed + known.kind.threshold)[: RUN_BITS + 1])
 
     def _push(self, m, later, recall, token, over, value, meant, known) -> Value:
         """Queue what steps found, and give weights; tells whether a context may make a step."""
         g, B = self.geometry, self._level_bits
         C, D = g.contexts, g.queue
         next_meant = later(meant, 1, "meant_then")
-        run = Signal(RUN_BITS, reset_less=True)
+        run = Signal(RUN_BITS + 1, reset_less=True)
         m.d.sync += run.eq(self._run(next_meant, later(known, 1, "known_then")))
         too_large = value[B:].any()
         if B == 16:

@@ -1,5 +1,6 @@
 """A lane alone, driven as the core drives it."""
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -7,10 +8,14 @@ from amaranth.sim import Simulator
 
 from egress import Mode, Reason, Setting
 from egress.reference import encode_segment
-from egress_hw.class_table import class_table
-from egress_hw.lane import Lane
+from egress_hw.class_table import INDEX_BITS, class_table
 from egress_hw.model import decode_payload
 from egress_hw.signatures import SettingLayout
+
+LOST = {0: None, 1: Reason.BAD_CODEWORD, 2: Reason.OVERRUN}
+"""What a lane tells of a lost weight; None: the segment is damaged."""
+
+DONE = object()
 
 
 @dataclass
@@ -28,9 +33,9 @@ class Piece:
         return [int(self.bits[at : at + 32], 2) for at in range(0, len(self.bits), 32)]
 
     def expected(self):
-        """Levels, and the reason why the rest is lost; `None` if nothing is, 0 if damaged."""
+        """Good levels, and the reason why the rest is lost; None if nothing is, or if damaged."""
         if self.damaged:
-            return [], 0
+            return [], None
         payload = int(self.bits, 2).to_bytes(len(self.bits) // 8, "big")
         return decode_payload(payload, self.weights, self.setting, self.level_bits)
 
@@ -45,151 +50,207 @@ def piece_of(levels, setting, level_bits=8, **options):
 
 
 @dataclass
+class Given:
+    """What came of a piece: levels, or ``("lost", reason)``; cycles of its start and of pops."""
+
+    start: int
+    weights: list = field(default_factory=list)
+    pops: list = field(default_factory=list)
+
+
 class Context:
-    """What the driver knows of one of a lane's contexts."""
+    """What the driver knows of one of a lane's contexts: `at`, which of its segments it is at."""
 
-    pieces: list
-    bank: int = 0
-    at: int = 0  # piece
-    loaded: bool = False
-    started: int | None = None  # cycle
-    valid: bool = False
-    given: list = field(default_factory=list)
-    results: list = field(default_factory=list)
+    def __init__(self, records, number):
+        self.pieces = [piece for record in records for piece in record[number]]
+        self.records = [r for r, record in enumerate(records) for _ in record[number]]
+        self.at = 0
+        self.loaded = 0  # segments, those before `at` too
+        self.working = False
+        self.valid = False
+        self.given = []
+
+    def at_record(self):
+        return self.records[self.at] if self.at < len(self.pieces) else math.inf
+
+    def may_load(self):
+        # It has two slots.
+        return self.loaded < len(self.pieces) and self.loaded <= self.at + 1
+
+    def may_start(self, record):
+        return self.at < self.loaded and not self.working and self.records[self.at] == record
 
 
-ERROR_REASONS = {0: 0, 1: Reason.BAD_CODEWORD, 2: Reason.OVERRUN}
+def run_lane(lane, records, *, stall=0.0, seed=0):
+    """Decode records, one after another; returns what each context gave (`Given`), and the cycles.
 
-
-def run_lane(lane, pieces, *, stall=0.0, seed=0, limit=20_000):
-    """Give each context its pieces, and take their weights; returns a result for each and cycles.
-
-    A result is a list of levels, ended by the reason of an error, and the cycles it took from the
-    start to the last weight.
+    A record is a list of segments for each context, of four settings and one width of levels at
+    most. Segments and class tables are loaded while those before them are decoded. ``stall`` is
+    the part of turns in which a context that may begin, or give a weight, does not.
     """
     g = lane.geometry
     C = g.contexts
     rng = random.Random(seed)
-    settings = list({piece.setting: None for group in pieces for piece in group})
-    assert len(settings) <= 4
-    contexts = [Context(list(group)) for group in pieces]
-    sim = Simulator(lane)
-    sim.add_clock(1e-6)
+    contexts = [Context(records, number) for number in range(C)]
+    kinds = [list({p.setting: None for group in record for p in group}) for record in records]
+    widths = [{p.level_bits for group in record for p in group} for record in records]
+    assert all(len(settings) <= 4 for settings in kinds)
+    assert all(len(found) == 1 for found in widths)
+    turns = [sum((now - n) % C << n * (C // 2) for n in range(C)) for now in range(C)]
+    everything = [piece for context in contexts for piece in context.pieces]
+    limit = 300 * len(records) + 10 * C * len(everything)
+    limit += sum(len(p.words) + 2 * C * p.weights + 24 * len(p.words) * C for p in everything)
+    limit = int(limit / (1 - stall)) + 200
+
+    # `ctx.set` takes time.
+    known = {}
+
+    def drive(ctx, name, value):
+        if known.get(name) != value:
+            known[name] = value
+            ctx.set(getattr(lane, name), value)
+
+    def fill(ctx, record):
+        """Write its class table, an entry a cycle."""
+        for number, setting in enumerate(kinds[record]):
+            for index, entry in class_table(setting, g.window).items():
+                drive(ctx, "fill", 1)
+                drive(ctx, "fill_address", (record % 2 << 2 | number) << INDEX_BITS | index)
+                ctx.set(lane.fill_entry, {n: int(getattr(entry, n)) for n in entry.__slots__})
+                yield
+        drive(ctx, "fill", 0)
+
+    def load(ctx, number):
+        """Write a context's next segment, a word a cycle."""
+        context = contexts[number]
+        piece, record = context.pieces[context.loaded], context.records[context.loaded]
+        slot = context.loaded % 2 * C + number
+        first = (1 << g.buffer) - len(piece.words)
+        drive(ctx, "store_slot", slot)
+        drive(ctx, "store", 1)
+        for address, word in enumerate(piece.words, first):
+            drive(ctx, "store_address", address)
+            drive(ctx, "store_word", word)
+            yield
+        drive(ctx, "store", 0)
+        drive(ctx, "describe", 1)
+        drive(ctx, "describe_slot", slot)
+        setting = piece.setting
+        kind = {
+            "mode": setting.mode,
+            "threshold": setting.threshold if setting.mode is Mode.JOINT else 0,
+            "stride": SettingLayout.from_bits(setting.pack()).stride,
+        }
+        ctx.set(
+            lane.descriptor,
+            {
+                "start": first,
+                "damaged": piece.damaged,
+                "setting": kinds[record].index(setting),
+                "kind": kind,
+            },
+        )
+        yield
+        drive(ctx, "describe", 0)
+        yield  # what was written can be read
+        context.loaded += 1
+
+    def take(ctx, context):
+        """Keep what was popped in the cycle before."""
+        given = context.given[-1]
+        magnitude = ctx.get(lane.magnitude)
+        if ctx.get(lane.error):
+            given.weights.append(("lost", LOST[magnitude]))
+        else:
+            given.weights.append(-magnitude if ctx.get(lane.negative) else magnitude)
+        if len(given.weights) == context.pieces[context.at].weights:
+            context.at += 1
+            context.working = context.valid = False
+
     now = 0
 
     async def bench(ctx):
         nonlocal now
-        ctx.set(lane.wide, any(piece.level_bits == 16 for group in pieces for piece in group))
-        for number, setting in enumerate(settings):
-            for index, entry in class_table(setting, g.window).items():
-                ctx.set(lane.fill, 1)
-                ctx.set(lane.fill_address, number << 6 | index)
-                for name in entry.__slots__:
-                    ctx.set(getattr(lane.fill_entry, name), int(getattr(entry, name)))
-                await ctx.tick()
-        ctx.set(lane.fill, 0)
-        writes = iter(())
-        popped = None
+        record, filled = -1, 0  # the one that is decoded, and how many class tables there were
+        filling = loading = popped = None
         while any(context.at < len(context.pieces) for context in contexts):
             # What the cycle before gave.
-            flushed = contexts[(now - 1 - g.push) % C]
-            flushed.valid = bool(ctx.get(lane.valid))
+            contexts[(now - 1 - g.push) % C].valid = ctx.get(lane.valid)
             if popped is not None:
                 take(ctx, popped)
-            for number in range(C):
-                ctx.set(lane.contexts[number], (now - number) % C)
-            # One word a cycle is stored, of any context that lacks its next segment.
-            ctx.set(lane.store, 0)
-            ctx.set(lane.describe, 0)
-            write = next(writes, None)
-            if write is None:
-                lacking = [
-                    n for n, c in enumerate(contexts) if not c.loaded and c.at < len(c.pieces)
-                ]
-                if lacking:
-                    writes = load(ctx, rng.choice(lacking))
-                    write = next(writes, None)
-            if write is not None:
-                write()
-            # The segment that is to begin, and the weight that is to be given.
+
+            if filling is None and filled < len(records) and filled <= record + 1:
+                filling = fill(ctx, filled)
+            if filling is not None and next(filling, DONE) is DONE:
+                filling = None
+                filled += 1
+            lacking = [n for n, c in enumerate(contexts) if c.may_load()]
+            if loading is None and lacking:
+                loading = load(ctx, rng.choice(lacking))
+            if loading is not None and next(loading, DONE) is DONE:
+                loading = None
+            at = min(context.at_record() for context in contexts)
+            if record < at < filled:
+                record = at
+                drive(ctx, "parity", record % 2)
+                drive(ctx, "wide", widths[record] == {16})
+
+            ctx.set(lane.contexts.as_value(), turns[now % C])
             banked, mover = contexts[(now - g.move + 2) % C], contexts[(now - g.move + 1) % C]
-            ctx.set(lane.bank, banked.bank)
-            starts = mover.loaded and mover.started is None and rng.random() >= stall
-            ctx.set(lane.start, starts)
             popper = contexts[(now - g.push) % C]
-            ready = popper.started is not None and now > popper.started + g.push - g.move + 1
-            pops = ready and popper.valid and rng.random() >= stall
-            ctx.set(lane.pop, pops)
+            drive(ctx, "bank", banked.at % 2)
+            starts = mover.may_start(record) and rng.random() >= stall
+            drive(ctx, "start", starts)
             if starts:
-                mover.started, mover.given = now, []
+                mover.working = True
+                mover.given.append(Given(now))
+            # What is valid a turn after the start is so of what went before.
+            pops = (
+                popper.working
+                and now > popper.given[-1].start + g.push - g.move + 1
+                and popper.valid
+                and rng.random() >= stall
+            )
+            drive(ctx, "pop", pops)
             popped = popper if pops else None
+            if pops:
+                popper.given[-1].pops.append(now)
             await ctx.tick()
             now += 1
             assert now < limit, "the lane hangs"
 
-    def load(ctx, number):
-        context = contexts[number]
-        piece = context.pieces[context.at]
-        # The lane reads from the other bank now.
-        context.bank ^= 1
-        slot = context.bank * C + number
-        first = (1 << g.buffer) - len(piece.words)
-
-        def store(address, word):
-            ctx.set(lane.store, 1)
-            ctx.set(lane.store_slot, slot)
-            ctx.set(lane.store_address, address)
-            ctx.set(lane.store_word, word)
-
-        def describe():
-            ctx.set(lane.describe, 1)
-            ctx.set(lane.describe_slot, slot)
-            known = SettingLayout.from_bits(piece.setting.pack())
-            which = settings.index(piece.setting)
-            ctx.set(lane.descriptor.start, first)
-            ctx.set(lane.descriptor.damaged, piece.damaged)
-            ctx.set(lane.descriptor.setting, which)
-            for name, value in {
-                "mode": piece.setting.mode,
-                "threshold": piece.setting.threshold if piece.setting.mode is Mode.JOINT else 0,
-                "stride": known.stride,
-            }.items():
-                ctx.set(getattr(lane.descriptor.kind, name), int(value))
-
-        for address, word in enumerate(piece.words, first):
-            yield lambda address=address, word=word: store(address, word)
-        yield describe
-        yield lambda: None  # what was written can be read
-        context.loaded = True
-
-    def take(ctx, context):
-        piece = context.pieces[context.at]
-        level = ctx.get(lane.magnitude)
-        if ctx.get(lane.error):
-            reason = ERROR_REASONS[level]
-            context.given.append(reason if piece.damaged or reason else None)
-            context.given[-1] = ("lost", reason)
-        else:
-            context.given.append(-level if ctx.get(lane.negative) else level)
-        if len(context.given) == piece.weights:
-            context.results.append((context.given, now - context.started))
-            context.at += 1
-            context.loaded, context.started, context.valid = False, None, False
-
-    sim.add_testbench(bench)
-    sim.run()
-    return [context.results for context in contexts], now
+    simulator = Simulator(lane)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return [context.given for context in contexts], now
 
 
-def check_lane(lane, pieces, **options):
-    """Run, and compare with the model."""
-    results, cycles = run_lane(lane, pieces, **options)
-    for number, (group, given) in enumerate(zip(pieces, results, strict=True)):
-        for piece, (levels, _) in zip(group, given, strict=True):
+def check_records(lane, records, **options):
+    """Run, and compare with the model; returns what `run_lane` does."""
+    results, cycles = run_lane(lane, records, **options)
+    for number, given in enumerate(results):
+        pieces = [piece for record in records for piece in record[number]]
+        for piece, found in zip(pieces, given, strict=True):
             good, reason = piece.expected()
             lost = [("lost", reason)] * (piece.weights - len(good))
-            assert levels == good + lost, (number, piece)
+            assert found.weights == good + lost, (number, piece)
     return results, cycles
 
 
-__all__ = ["Lane", "Mode", "Piece", "check_lane", "pad", "piece_of", "run_lane"]
+def check_lane(lane, pieces, **options):
+    """Run one record, a list of segments for each context, as `check_records` does."""
+    return check_records(lane, [pieces], **options)
+
+
+def check_pieces(lane, pieces, **options):
+    """Run any segments, dealt to contexts and put into as few records as their settings need."""
+    C = lane.geometry.contexts
+    records, settings, width = [], set(), None
+    for number, piece in enumerate(pieces):
+        if len(settings | {piece.setting}) > 4 or piece.level_bits != width:
+            records.append([[] for _ in range(C)])
+            settings, width = set(), piece.level_bits
+        settings.add(piece.setting)
+        records[-1][number % C].append(piece)
+    return check_records(lane, records, **options)
