@@ -14,7 +14,7 @@ DEPTH = 16
 """Beats that wait, or are on their way; a beat is given only if there is a place for it."""
 
 # A beat is never read while it is written; to promise more would cost LUTs.
-_PLAIN = {"no_rw_check": 1}
+_PLAIN: Any = {"no_rw_check": 1}
 
 
 def level_layout(level_bits: int) -> data.StructLayout:
@@ -51,6 +51,16 @@ class Collector(wiring.Component):
     empty : Out(1)
         No beat is inside, and none on its way.
     """
+
+    levels: list[Any]
+    gives: Signal
+    pop: Signal
+    keep: Signal
+    last: Signal
+    step: Signal
+    room: Signal
+    o: stream.Interface
+    empty: Signal
 
     def __init__(self, lanes: int, output: Output = "bfloat16", level_bits: int = 8) -> None:
         self._lanes = lanes
@@ -129,7 +139,7 @@ class Collector(wiring.Component):
             keeps.append(kept)
             errors.append(level.error & kept)
         going = Cat(there, ends, *keeps, *errors)
-        inside = [there]
+        inside: list[Any] = [there]
         with m.If(advance):
             for stage in range(stages):
                 later = Signal(len(going), name=f"going_{stage}")

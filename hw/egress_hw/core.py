@@ -20,7 +20,7 @@ from egress_hw.signatures import MANY_LANES, WORD_BITS, Output, SettingLayout, b
 from egress_hw.status import Status
 
 # What is read was written long before; to promise more would cost LUTs.
-_PLAIN = {"no_rw_check": 1}
+_PLAIN: Any = {"no_rw_check": 1}
 
 
 class Idle(IntEnum):

@@ -35,8 +35,8 @@ LUT_RAM_DEPTH = 16
 """What a LUT RAM holds."""
 
 # No word is read while it is written; to promise more would cost LUTs and flops.
-_PLAIN = {"no_rw_check": 1}
-_BLOCK = {"ram_style": "block", **_PLAIN}
+_PLAIN: Any = {"no_rw_check": 1}
+_BLOCK: Any = {"ram_style": "block", **_PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,27 @@ class Lane(wiring.Component):
     error : Out(1)
         It is lost, and ``magnitude`` tells why (see `item_layout`).
     """
+
+    store: Signal
+    store_slot: Signal
+    store_address: Signal
+    store_word: Signal
+    describe: Signal
+    describe_slot: Signal
+    descriptor: Any
+    fill: Signal
+    fill_address: Signal
+    fill_entry: Any
+    contexts: Any
+    parity: Signal
+    wide: Signal
+    bank: Signal
+    start: Signal
+    pop: Signal
+    valid: Signal
+    magnitude: Signal
+    negative: Signal
+    error: Signal
 
     def __init__(
         self,

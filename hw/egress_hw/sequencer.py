@@ -55,6 +55,24 @@ class Sequencer(wiring.Component):
         There is a group that has not given all its beats.
     """
 
+    groups: stream.Interface
+    ready: Signal
+    room: Signal
+    valid: Signal
+    contexts: Any
+    bank: Signal
+    start: Signal
+    pop: Signal
+    keep: Signal
+    last: Signal
+    context: Signal
+    odd: Signal
+    gives: Signal
+    begin: Signal
+    free: Any
+    finished: Signal
+    active: Signal
+
     def __init__(self, geometry: Geometry, lanes: int) -> None:
         self._geometry = geometry
         self._lanes = lanes

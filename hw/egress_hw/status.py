@@ -1,5 +1,7 @@
 """Status of the core: the first error, and where it was."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -41,6 +43,18 @@ class Status(wiring.Component):
     segment : Out(32)
         Number of its segment in its record.
     """
+
+    begin: Signal
+    given: Signal
+    keep: Signal
+    context: Signal
+    odd: Signal
+    errors: list[Any]
+    fault: Signal
+    fault_segment: Signal
+    error: Signal
+    reason: Signal
+    segment: Signal
 
     def __init__(self, lanes: int, contexts: int) -> None:
         self._lanes = lanes

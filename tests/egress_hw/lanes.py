@@ -193,7 +193,7 @@ def run_lane(lane, records, *, stall=0.0, seed=0):
             if record < at < filled:
                 record = at
                 drive(ctx, "parity", record % 2)
-                drive(ctx, "wide", widths[record] == {16})
+                drive(ctx, "wide", widths[record] == {16})  # pyright: ignore
 
             ctx.set(lane.contexts.as_value(), turns[now % C])
             banked, mover = contexts[(now - g.move + 2) % C], contexts[(now - g.move + 1) % C]

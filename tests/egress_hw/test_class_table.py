@@ -206,7 +206,7 @@ def fill(window, requests, *, seed=0):
 
 def as_entry(dut, raw):
     fields = dut.entry.shape().from_bits(raw)
-    return Entry(**{name: int(getattr(fields, name)) for name in Entry.__slots__})
+    return Entry(**{name: int(getattr(fields, name)) for name in Entry.__slots__})  # pyright: ignore
 
 
 def check_fill(window, requests, **options):

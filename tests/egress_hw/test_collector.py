@@ -4,7 +4,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from egress_hw.collector import DEPTH, Collector
-from egress_hw.signatures import output_shape
+from egress_hw.signatures import Output, output_shape
 
 from .test_dequantizer import expected
 
@@ -23,7 +23,7 @@ def some_beats(rng, lanes, count):
     ]
 
 
-def collect(lanes, beats, *, output="level", delay=1, gap=0.0, stall=0.0, seed=0):
+def collect(lanes, beats, *, output: Output = "level", delay=1, gap=0.0, stall=0.0, seed=0):
     """Pop beats ``delay`` cycles after they are announced; cycles of the pops and of the outputs.
 
     Rules of streams are checked, and that `empty` tells the truth.
