@@ -61,45 +61,41 @@ def shift_left(bits: Value, amount: Value, width: int, unit: int = 1) -> Value:
 
 
 def shift_left_fast(
-    m: Module, platform: object, name: str, bits: Value, amount: Value, width: int, unit: int = 1
+    m: Module, platform: object, name: str, bits: Value, amount: Value, width: int
 ) -> Value:
-    """Shift as `shift_left` does, by 2 or 3 bits of ``amount``, in one slice of LUTs if there is.
+    """Shift as `shift_left` does, by the 3 bits of ``amount``, in one slice of LUTs if there is.
 
     On an ECP5 a slice's multiplexers join 4 LUTs without a wire between them. The tools find that
     only at a tenth more LUTs everywhere, so it is said here.
     """
     if not is_ecp5(platform):
-        return shift_left(bits, amount, width, unit)
-    choices = 1 << len(amount)
+        return shift_left(bits, amount, width)
     outputs = Signal(width, name=name)
     for place in range(width):
-        sources = [len(bits) - width + place - unit * n for n in range(choices)]
+        sources = [len(bits) - width + place - n for n in range(8)]
         values = [bits[at] if at >= 0 else Const(0, 1) for at in sources]
-        level = []
-        for pair in range(choices // 2):
-            lut = Signal(name=f"{name}_{place}_{pair}")
+        luts, pairs = Signal(4, name=f"{name}_{place}"), Signal(2, name=f"{name}_{place}_pairs")
+        for pair in range(4):
             m.submodules += Instance(
                 "LUT4",
-                p_INIT=Const(0b1100101011001010, 16),
+                p_INIT=Const(0b1100101011001010, 16),  # C ? B : A
                 i_A=values[2 * pair],
                 i_B=values[2 * pair + 1],
                 i_C=amount[0],
                 i_D=Const(0, 1),
-                o_Z=lut,
+                o_Z=luts[pair],
             )
-            level.append(lut)
-        for pair in range(0, len(level), 2):
-            joined = Signal(name=f"{name}_{place}_joined_{pair}")
+        for pair in range(2):
             m.submodules += Instance(
-                "PFUMX", i_ALUT=level[pair + 1], i_BLUT=level[pair], i_C0=amount[1], o_Z=joined
+                "PFUMX",
+                i_ALUT=luts[2 * pair + 1],
+                i_BLUT=luts[2 * pair],
+                i_C0=amount[1],
+                o_Z=pairs[pair],
             )
-            level[pair // 2] = joined
-        if choices == 4:
-            m.d.comb += outputs[place].eq(level[0])
-        else:
-            m.submodules += Instance(
-                "L6MUX21", i_D0=level[0], i_D1=level[1], i_SD=amount[2], o_Z=outputs[place]
-            )
+        m.submodules += Instance(
+            "L6MUX21", i_D0=pairs[0], i_D1=pairs[1], i_SD=amount[2], o_Z=outputs[place]
+        )
     return outputs
 
 

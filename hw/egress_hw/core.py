@@ -320,7 +320,7 @@ class Core(wiring.Component):
         fault = intake.fault
         with m.If(fault.any() & (fault != Reason.BAD_SEGMENT_CRC.value)):
             m.d.sync += stopped.eq(1)
-        with m.If(sequencer.active):
+        with m.If(sequencer.active & ~sequencer.starved):
             m.d.sync += cause.eq(Idle.DECODING)
         with m.Elif(stopped):
             m.d.sync += cause.eq(Idle.STOPPED)

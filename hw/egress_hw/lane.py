@@ -371,7 +371,7 @@ class Lane(wiring.Component):
             early.later.eq(in_field & ~in_first),
             early.fixed.eq(~going | before_blank | in_field),
             # Of a half class, or not: a zero after the one.
-            early.zero.eq(~before_bit & going & ~before_blank & (in_first | ~in_field)),
+            early.zero.eq(~before_bit & going & ~before_blank & ~early.later),
         ]
         with m.If(~going):
             m.d.comb += early.take.eq(0)

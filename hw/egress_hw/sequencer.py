@@ -53,6 +53,8 @@ class Sequencer(wiring.Component):
         The record has given all its beats.
     active : Out(1)
         There is a group that has not given all its beats.
+    starved : Out(1)
+        The next beat is of a group that has not come yet.
     """
 
     groups: stream.Interface
@@ -72,6 +74,7 @@ class Sequencer(wiring.Component):
     free: Any
     finished: Signal
     active: Signal
+    starved: Signal
 
     def __init__(self, geometry: Geometry, lanes: int) -> None:
         self._geometry = geometry
@@ -96,6 +99,7 @@ class Sequencer(wiring.Component):
                 "free": Out(free_layout(C)),
                 "finished": Out(1),
                 "active": Out(1),
+                "starved": Out(1),
             }
         )
 
@@ -149,6 +153,7 @@ class Sequencer(wiring.Component):
         )
         m.d.comb += ends.eq(pops & state.last)
         with m.If(mine):
+            m.d.sync += self.starved.eq(~state.active & ~self.groups.valid)
             m.d.sync += next_bank.eq(bank)
             with m.If(pops | (state.bank != bank)):
                 m.d.sync += next_context.eq(next_context + 1)

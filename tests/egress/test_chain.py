@@ -1,6 +1,7 @@
 """The commands that need torch, a simulator or yosys, run for real."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def test_simulate_compares_every_weight_of_a_bare_stream(capsys):
     assert code == 0
     assert result["compared"] == result["weights"] == 19911
     assert result["mismatches"] == 0
-    assert result["share"] > 0.9
+    # The tensors have one to three segments each: a context of the four or more is without one.
+    assert result["share"] > 0.6
 
 
 @pytest.mark.cocotb
@@ -52,7 +54,7 @@ def test_simulate_tells_a_stream_that_the_core_refuses(capsys):
 def test_verilog_is_one_file_with_axi_stream_ports(capsys, tmp_path):
     assert main(["verilog", "--lanes", "2", "-o", str(tmp_path / "core.v")]) == 0
     text = (tmp_path / "core.v").read_text()
-    assert "module egress_core(" in text
+    assert re.search(r"^module egress_core\b", text, re.MULTILINE)
     for port in ("s_axis_tdata", "m_axis_tkeep", "m_axis_tuser", "error_segment"):
         assert port in text
 
@@ -67,7 +69,7 @@ def test_the_quick_demo_saves_bits_at_equal_accuracy_and_every_weight_is_right(c
     for simulation in result["simulations"]:
         assert simulation["compared"] == simulation["weights"] == 115_968
         assert simulation["mismatches"] == 0
-        assert simulation["steady_share"] > 0.98
+        assert simulation["stalls"]["decoding"] < 0.02 * simulation["cycles"]
     assert {path.name for path in tmp_path.iterdir()} == {
         "demo.egress.safetensors",
         "plain.egress.safetensors",

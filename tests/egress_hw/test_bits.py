@@ -1,10 +1,13 @@
 import random
 
 import pytest
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.sim import Simulator
 
-from egress_hw.bits import find_one, leading_zeros, seek, shift_left
+from egress_hw.bits import find_one, leading_zeros, seek, shift_left, shift_left_fast
+from egress_hw.boards import board
+from egress_hw.tools import ToolError, run
 
 
 def evaluate(inputs, outputs, rows):
@@ -90,3 +93,25 @@ def test_of_what_is_known_beforehand_the_lowest_bits_are_shifted_up():
     rows = [(number, by) for number in range(64) for by in range(7)]
     found = evaluate([bits, amount], [shifted], rows)
     assert found == [(number >> 6 - by,) for number, by in rows]
+
+
+def prove_fast_shift(work, amount_bit):
+    """Whether yosys's models of an ECP5's cells give what the shift must, for all inputs."""
+    m = Module()
+    bits, amount, same = Signal(17), Signal(3), Signal()
+    wrong = amount ^ amount_bit
+    fast = shift_left_fast(m, board("ulx3s-85f"), "fast", bits, wrong, 10)
+    m.d.comb += same.eq(fast == shift_left(bits, amount, 10))
+    (work / "fast.il").write_text(rtlil.convert(m, ports=[bits, amount, same]))
+    cells = "read_verilog +/lattice/common_sim.vh"
+    prove = "hierarchy -top top; proc; flatten; opt_clean; sat -verify -prove same 1"
+    run("yosys", ["-q", "-p", f"read_rtlil fast.il; {cells}; {prove}"], work=work)
+
+
+def test_the_fast_shift_of_an_ecp5_shifts(tmp_path):
+    prove_fast_shift(tmp_path, 0)
+
+
+def test_a_wrong_fast_shift_is_refuted(tmp_path):
+    with pytest.raises(ToolError):
+        prove_fast_shift(tmp_path, 1)

@@ -1,15 +1,10 @@
-from itertools import pairwise
-
-import pytest
 from amaranth.sim import Simulator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from egress.record import Header
 from egress.setting import Mode, Setting
-from egress_hw.dealer import Dealer, SegmentDealer
-
-from .streams import run_streams
+from egress_hw.dealer import SegmentDealer
 
 
 def lengths(weights, segment_weights, interleave):
@@ -26,42 +21,7 @@ def lengths(weights, segment_weights, interleave):
     return header.segment_lengths().tolist()
 
 
-def deal(counts, **waits):
-    shares = [lengths(*count) for count in counts]
-    total = sum(map(len, shares))
-    inputs = [
-        {"weights": weights, "segment_weights": segment_weights, "interleave": interleave - 1}
-        for weights, segment_weights, interleave in counts
-    ]
-    run = run_streams(
-        Dealer(), {"i": inputs}, {"o": total}, deadline=60 * len(counts) + 8 * total + 100, **waits
-    )
-    expected = [(n, i == len(share) - 1) for share in shares for i, n in enumerate(share)]
-    assert [(beat.weights, beat.final) for beat in run.beats["o"]] == expected
-    return run
-
-
 counts = st.tuples(st.integers(1, 400), st.integers(1, 60), st.integers(1, 256))
-
-
-@settings(max_examples=25, deadline=None)
-@example(records=[(1, 1, 1), (1, 65535, 256), (256, 1, 256), (257, 1, 256)], stalls=[0])
-@example(records=[(12, 4, 3), (13, 4, 3), (11, 4, 3), (2, 4, 3)], stalls=[0])
-@given(records=st.lists(counts, min_size=1, max_size=4), stalls=st.lists(st.integers(0, 3)))
-def test_deals_what_the_format_says(records, stalls):
-    deal(records, stalls=stalls)
-
-
-@pytest.mark.parametrize("count", [(40, 4, 1), (40, 4, 5), (0xFFFFFFFF, 65535, 256)])
-def test_keeps_up_with_segments_of_two_words(count):
-    weights, segment_weights, interleave = count
-    inputs = [
-        {"weights": weights, "segment_weights": segment_weights, "interleave": interleave - 1}
-    ]
-    run = run_streams(Dealer(), {"i": inputs}, {"o": 10}, deadline=100, extra=0)
-    cycles = run.cycles["o"]
-    assert cycles[0] - run.cycles["i"][0] == (3 if interleave == 1 else 35)
-    assert all(later - earlier <= 2 for earlier, later in pairwise(cycles))
 
 
 def deal_segments(counts, pauses):
