@@ -52,7 +52,7 @@ FLOWS: dict[Family, Flow] = {
     "ecp5": Flow(
         nextpnr="nextpnr-ecp5",
         freq_mhz=200.0,
-        options=("--lpf-allow-unconstrained", "--tmg-ripup"),
+        options=("--lpf-allow-unconstrained",),
         luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
         lut_outputs=("Z",),
         flop_data="DI",
