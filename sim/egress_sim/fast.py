@@ -1,11 +1,14 @@
 """The engine "fast": a core compiled together with a driver in C++ (fast_harness.cpp).
 
 The core's Verilog is flattened and simplified by yosys first, which gives half as much speed again,
-then verilated. The beats that are expected are made while the simulation runs, and compared there.
+then verilated. It is evaluated once a cycle: its inputs come from registers (`driven`), so that all
+that is combinational follows the edge, and both edges of the clock are alike. The beats that are
+expected are made while the simulation runs, and compared there.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,9 +33,12 @@ from egress_sim.pauses import Pauses, pause_pattern
 from egress_sim.result import Mismatch, Tally, pattern_text, stops
 from egress_sim.shape import Shape
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
-SIMPLIFY = "proc; flatten; opt -full; wreduce; opt_clean -purge"
+SIMPLIFY = "proc; flatten; opt -full; wreduce; opt_clean -purge; splitnets -driver"
+
+DRIVEN = "driven"
+"""The top module that is simulated."""
 
 # No threads: on a machine that has other work to do, two are slower than one.
 VERILATOR_OPTIONS = (
@@ -105,16 +111,44 @@ def build(
             f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
         )
         tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
+        text = (work / "model.v").read_text()
+        text += driven(text, top)
+        # Cells have an edge of their own.
+        (work / "model.v").write_text(text if cells else text.replace("posedge clk", "edge clk"))
         _compile(work, top, root, cells)
 
     runner.build_once(final, HARNESS, make)
     return final / HARNESS
 
 
+def driven(verilog: str, top: str) -> str:
+    """Verilog of the module `DRIVEN`: ``top``, whose inputs but ``clk`` are registered.
+
+    Parameters
+    ----------
+    verilog : str
+        As yosys writes it, ports indented by two; ``top`` is in it.
+    top : str
+    """
+    module = re.search(rf"^module {top}\b.*?^endmodule", verilog, re.DOTALL | re.MULTILINE)
+    ports: list[tuple[str, str, str]] = re.findall(
+        r"^  (input|output) (?:(\[\d+:0\]) )?(\w+);", module[0] if module else "", re.MULTILINE
+    )
+    declared = [f"{direction} {width} {name}" for direction, width, name in ports]
+    inputs = [(width, name) for direction, width, name in ports if direction == "input"]
+    registers = {name: f"{name}_driven" for _, name in inputs if name != "clk"}
+    lines = [f"reg {width} {registers[name]};" for width, name in inputs if name in registers]
+    lines += [f"always @(posedge clk) {value} <= {name};" for name, value in registers.items()]
+    connected = [f".{name}({registers.get(name, name)})" for _, _, name in ports]
+    lines += [f"{top} core({', '.join(connected)});"]
+    return f"\nmodule {DRIVEN}({', '.join(declared)});\n" + "\n".join(lines) + "\nendmodule\n"
+
+
 def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
     objects = work / "objects"
-    options = [*VERILATOR_OPTIONS, "--top-module", top, "--Mdir", "objects", "-o", HARNESS]
+    options = [*VERILATOR_OPTIONS, "--top-module", DRIVEN, "--Mdir", "objects", "-o", HARNESS]
     options += [f"-I{folder}" for folder in sorted({str(cell.parent) for cell in cells})]
+    options += [] if cells else ["-CFLAGS", "-DBOTH_EDGES"]
     # Files of another kind are included by these.
     modules = [str(cell) for cell in cells if cell.suffix == ".v"]
     sources = ["model.v", *modules, str(work.absolute() / "fast_harness.cpp")]

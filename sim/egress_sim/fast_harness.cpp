@@ -12,6 +12,8 @@
 // without end, "-" for none: 1 where the source idles and where the sink is not ready. WATCHDOG,
 // STOP and QUIET are in cycles: the run ends after so many without a transfer and without cause,
 // after so many altogether (0: never), and so many after all that is expected came.
+// A model that has a port `covered` adds its bits, as they are at the end, to the file that the
+// environment variable EGRESS_COVERED names.
 // All numbers in files are little-endian, which the host has to be: the ports of a verilated model
 // lie in memory as its words do.
 
@@ -120,9 +122,9 @@ class Driver {
         model.rst = 1;
         model.s_axis_tvalid = 0;
         model.m_axis_tready = 0;
-        for (int i = 0; i < 4; i++) cycle();
+        for (int i = 0; i < 4; i++) step();
         model.rst = 0;
-        cycle();
+        step();
     }
 
     // Carries a stream. `sink` takes the beats, and says whether all that are expected came.
@@ -141,7 +143,7 @@ class Driver {
             if (offered) memcpy(&model.s_axis_tdata, order.stream + sent * order.bus, order.bus);
             model.s_axis_tvalid = offered;
             model.m_axis_tready = ready;
-            model.eval();
+            step();
             bool beat = model.m_axis_tvalid;
             idle += ready && (offered || sent == order.words);
             if (beat && ready) {
@@ -169,7 +171,6 @@ class Driver {
                     sink.last_word();
                 }
             }
-            posedge();
             gaps.step();
             stalls.step();
             cycle++;
@@ -183,7 +184,7 @@ class Driver {
         // Nothing is offered to whoever is next.
         model.s_axis_tvalid = 0;
         model.m_axis_tready = 0;
-        model.eval();
+        step();
         happened.words = sent;
         happened.ran = cycle;
         happened.stuck = idle >= order.watchdog;
@@ -192,15 +193,17 @@ class Driver {
     }
 
   private:
-    void posedge() {
+    // The next cycle begins, with what the inputs are now (`egress_sim.fast.DRIVEN`).
+    void step() {
+#ifdef BOTH_EDGES
+        model.clk = !model.clk;
+        model.eval();
+#else
         model.clk = 1;
         model.eval();
         model.clk = 0;
-    }
-
-    void cycle() {
         model.eval();
-        posedge();
+#endif
     }
 };
 
@@ -402,6 +405,17 @@ void visits(Driver &driver, char **argument) {
     }
 }
 
+template <class Model> auto keep_covered(Model &model, int) -> decltype((void)model.covered) {
+    const char *name = getenv("EGRESS_COVERED");
+    if (!name) return;
+    FILE *file = fopen(name, "ab");
+    if (!file) fail(std::string("cannot open ") + name);
+    fwrite(&model.covered, sizeof model.covered, 1, file);
+    fclose(file);
+}
+
+template <class Model> void keep_covered(Model &, long) {}
+
 }  // namespace
 
 double sc_time_stamp() { return 0; }
@@ -415,6 +429,7 @@ int main(int count, char **argument) {
             visits(driver, argument + 2);
         else
             fail("see the top of fast_harness.cpp for the arguments");
+        keep_covered(driver.model, 0);
     } catch (const std::exception &error) {
         fprintf(stderr, "%s\n", error.what());
         return 1;
