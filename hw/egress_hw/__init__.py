@@ -3,8 +3,9 @@
 from egress_hw.axi import AxiCore
 from egress_hw.core import Core, Idle
 from egress_hw.dequantizer import Dequantizer
+from egress_hw.geometry import Geometry
 from egress_hw.intake import Intake
-from egress_hw.lane import Geometry, Lane
+from egress_hw.lane import Lane
 from egress_hw.signatures import Output
 from egress_hw.verilog import export
 

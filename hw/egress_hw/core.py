@@ -13,8 +13,9 @@ from egress.record import BUFFER_RANGE, MAX_SETTINGS, PROFILES
 from egress.setting import Mode
 from egress_hw.class_table import ClassTable, entry_layout, threshold_of
 from egress_hw.collector import Collector
+from egress_hw.geometry import Geometry
 from egress_hw.intake import BUS_BITS, Intake
-from egress_hw.lane import Geometry, Lane, descriptor_layout, kind_layout
+from egress_hw.lane import Lane, descriptor_layout, kind_layout
 from egress_hw.sequencer import Sequencer
 from egress_hw.signatures import MANY_LANES, WORD_BITS, Output, SettingLayout, beat_layout
 from egress_hw.status import Status

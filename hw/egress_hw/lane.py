@@ -1,9 +1,8 @@
 """A decoding lane, which segments go round in turn (FORMAT.md, sections 4 and 5)."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,103 +12,24 @@ from egress_hw.bits import find_one, seek, shift_left, shift_left_fast
 from egress_hw.class_table import (
     ADDRESS_BITS,
     INDEX_BITS,
-    MAX_WINDOW,
-    MIN_WINDOW,
     OFFSET_BITS,
     SOUGHT_BITS,
     entry_layout,
 )
+from egress_hw.geometry import Geometry
+from egress_hw.lane_queue import LaneQueue, meant_layout
 from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
-
-RUN_BITS = 15
-"""A slot is less than 2**15 above the threshold if its run is within the limit."""
 
 NO_STRIDE = 3
 """Shape of settings without magnitudes above one."""
 
 FIELD_PHASE = 4
 
-LUT_RAM_DEPTH = 16
-"""What a LUT RAM holds."""
-
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _PLAIN: Any = {"no_rw_check": 1}
 _BLOCK: Any = {"ram_style": "block", **_PLAIN}
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """How many segments a lane works on, and in how many steps.
-
-    Parameters
-    ----------
-    contexts : int
-        2 or 4: segments that a lane decodes in turn. The loop from one codeword to the next has as
-        many register stages.
-    window : int
-        Bits of a segment that a step looks at, 9..16. A longer codeword takes more steps.
-    buffer : int
-        Base-2 logarithm of the words of a slot, 5..11. There are two slots for each context.
-    queue : int
-        Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
-        are dense for long. Up to 16 in all contexts are kept in LUTs, more in block RAM.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range.
-    """
-
-    contexts: int = 4
-    window: int = 10
-    buffer: int = 7
-    queue: int = 16
-
-    def __post_init__(self) -> None:
-        if self.contexts not in (2, 4):
-            raise ValueError(f"contexts must be 2 or 4, not {self.contexts!r}")
-        if not MIN_WINDOW <= self.window <= MAX_WINDOW:
-            raise ValueError(
-                f"window must be within {MIN_WINDOW}..{MAX_WINDOW}, not {self.window!r}"
-            )
-        if not 5 <= self.buffer <= 11:
-            raise ValueError(f"buffer must be within 5..11, not {self.buffer!r}")
-        if self.queue not in (4, 8, 16, 32):
-            raise ValueError(f"queue must be 4, 8, 16 or 32, not {self.queue!r}")
-
-    @property
-    def slot_bits(self) -> int:
-        """Bits of a slot's number: the context, and above it the bank."""
-        return self.contexts.bit_length()
-
-    # The cycles, counted from that in which a context's words are read, in which a step ...
-
-    @property
-    def seek(self) -> int:
-        """... seeks the first one in its window."""
-        return 1 if self.contexts == 4 else 0
-
-    @property
-    def move(self) -> int:
-        """... has its entry of the class table, and moves on. The next step begins in the next."""
-        return self.contexts - 1
-
-    @property
-    def add(self) -> int:
-        """... has the codeword's bits, and adds."""
-        return self.move + self.seek
-
-    @property
-    def mean(self) -> int:
-        """... has the value: the cycle in which the context's next step seeks."""
-        return self.add + 1
-
-    @property
-    def push(self) -> int:
-        """... puts what it found into the queue; and the lane takes a weight from there."""
-        return self.mean + 2
 
 
 def kind_layout() -> data.StructLayout:
@@ -129,22 +49,6 @@ def descriptor_layout(geometry: Geometry) -> data.StructLayout:
     """
     return data.StructLayout(
         {"start": unsigned(geometry.buffer), "damaged": 1, "setting": 2, "kind": kind_layout()}
-    )
-
-
-def item_layout(level_bits: int, runs: bool) -> data.StructLayout:
-    """Layout of what waits in a queue: ``run`` zeros, and then a level or an end.
-
-    ``magnitude`` and ``negative``; or, with ``error``, errors without end, of which the magnitude
-    is the reason: 1 for a bad codeword, 2 for an overrun, 0 if the segment is damaged.
-    """
-    return data.StructLayout(
-        {
-            "run": unsigned(12 if runs else 0),
-            "magnitude": unsigned(level_bits - 1),
-            "negative": 1,
-            "error": 1,
-        }
     )
 
 
@@ -263,7 +167,7 @@ class Lane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self.geometry
-        C = g.contexts
+        C, B = g.contexts, self._level_bits
         loop = C + g.seek - g.move  # cycles from the decision of a step to the next one's search
 
         def recall(memory: Memory, address: Value, name: str) -> Any:
@@ -439,7 +343,7 @@ class Lane(wiring.Component):
             after_move.index.eq(step.index),
             after_move.piece.eq(entry.size),
             after_move.high.eq(entry.size[4]),
-            after_move.bad.eq(in_field & bad),
+            after_move.bad.eq(now.go & in_field & bad),
             after_move.field.eq(~now.start & ~now.go & step.field),
             after_move.second.eq(~now.start & step.second & ~(now.go & ends)),
             after_move.zero_run.eq(ended & ~is_joint),
@@ -481,9 +385,28 @@ class Lane(wiring.Component):
         m.d.sync += value.eq(whole + entry_offset)
 
         # --- From cycle `mean` on.
+        m.submodules.queue = queue = LaneQueue(g, B, runs=self._runs, joint=self._joint)
+        found: Any = queue.found
         token = later(added, 1, "meant")
-        over = later(beyond, g.mean - C, "over")
-        m.d.comb += room.eq(self._push(m, later, recall, token, over, value, meant, sought))
+        for name in ("ends", "refuses", "run", "bad", "start", "damaged"):
+            m.d.comb += found[name].eq(token[name])
+        too_large = value[B:].any()
+        if B == 16:
+            too_large = Mux(self.wide, too_large, value[8:].any())
+        m.d.comb += [
+            found.over.eq(later(beyond, g.mean - C, "over")),
+            found.large.eq(too_large),
+            found.number.eq(value[:B]),
+            found.meant.eq(meant),
+            found.stride.eq(sought.kind.stride),
+            found.threshold.eq(sought.kind.threshold),
+            room.eq(later(queue.room, 2 * C + g.move - 1 - g.room, "room")),
+            queue.contexts.eq(self.contexts),
+            queue.pop.eq(self.pop),
+            Cat(self.valid, self.magnitude, self.negative, self.error).eq(
+                Cat(queue.valid, queue.magnitude, queue.negative, queue.error)
+            ),
+        ]
         return m
 
     def _in_runs(self, known: Any) -> Value:
@@ -520,129 +443,16 @@ class Lane(wiring.Component):
         From the threshold on, of as many slots as the stride one is followed by a magnitude above
         one: that which, counted from there, ends in ones.
         """
-        layout = data.StructLayout(
-            {"above": signed(RUN_BITS + 1), "strides": 1, "big": 1, "far": 1, "follows": 1}
-        )
-        meant: Any = Signal(layout)
+        meant: Any = Signal(meant_layout())
         above = value[1:]
         m.d.comb += meant.above.eq(above)
         # Below the threshold, that is above -32, or too far above it.
-        m.d.comb += meant.far.eq(above[RUN_BITS:].any() & ~above[5:].all())
+        m.d.comb += meant.far.eq(above[-1] & ~above[5:].all())
         if self._joint:
             ones = above[0] & (above[1] | was.any_2) & (above[2] | was.any_4)
             m.d.comb += meant.strides.eq(was.joint & ~above[-1])
             m.d.comb += meant.big.eq(meant.strides & ones)
+        m.d.comb += meant.run_only.eq(was.zero_run)
         # The longest run, 4096, has nothing after it.
         m.d.comb += meant.follows.eq(meant.big | (was.zero_run & ~above[12]))
         return meant
-
-    def _run(self, meant: Any, known: Any) -> Value:
-        """Run of a slot, from what it is above the threshold."""
-        if not self._joint:
-            return meant.above[: RUN_BITS + 1]
-        above, stride = meant.above[:RUN_BITS], known.kind.stride
-        passed = Mux(stride[1], above >> 3, Mux(stride[0], above >> 2, above >> 1))
-        passed = Mux(meant.strides, passed, 0)
-        return Mux(meant.big, passed, (meant.above - passed + known.kind.threshold)[: RUN_BITS + 1])
-
-    def _push(self, m, later, recall, token, over, value, meant, known) -> Value:
-        """Queue what steps found, and give weights; tells whether a context may make a step."""
-        g, B = self.geometry, self._level_bits
-        C, D = g.contexts, g.queue
-        next_meant = later(meant, 1, "meant_then")
-        run = Signal(RUN_BITS + 1, reset_less=True)
-        m.d.sync += run.eq(self._run(next_meant, later(known, 1, "known_then")))
-        too_large = value[B:].any()
-        if B == 16:
-            too_large = Mux(self.wide, too_large, value[8:].any())
-        token = later(token, 2, "pushed")
-        over = later(over, 2, "pushed_over")
-        number = later(value[:B], 2, "pushed_value")
-        big = later(next_meant.big, 1, "pushed_big")
-        far = later(next_meant.far, 1, "pushed_far")
-        follows = later(next_meant.follows, 1, "pushed_follows")
-        level_bad = later(too_large, 2, "pushed_large")
-
-        failed, pushes = Signal(), Signal()
-        longest = run[12]
-        run_bad = far | run[13:].any() | (longest & (run[:12].any() | number[0] | big))
-        m.d.comb += failed.eq(
-            token.damaged
-            | token.refuses
-            | (token.ends & (over | token.bad | Mux(token.run, run_bad, level_bad)))
-        )
-        waits = token.run & follows
-        m.d.comb += pushes.eq(failed | (token.ends & ~waits))
-
-        item: Any = Signal(item_layout(B, self._runs))
-        with m.If(failed):
-            m.d.comb += item.magnitude.eq(Mux(token.damaged, 0, Mux(over, 2, 1)))
-        with m.Elif(token.run):
-            m.d.comb += item.magnitude.eq(~longest)
-        with m.Else():
-            m.d.comb += item.magnitude.eq(number[1:])
-        m.d.comb += [item.negative.eq(number[0]), item.error.eq(failed)]
-        if self._runs:
-            held, next_held = Signal(12, reset_less=True), Signal(12)
-            now = later(held, C - 1, "held")
-            short = run[:12] | longest.replicate(12)
-            m.d.comb += item.run.eq(Mux(token.run & ~failed, short, now))
-            # What was held is of the segment before.
-            with m.If(token.damaged):
-                m.d.comb += item.run.eq(0)
-            m.d.comb += next_held.eq(Mux(token.ends & token.run, short, now))
-            with m.If(pushes | token.start):
-                m.d.sync += held.eq(0)
-            with m.Else():
-                m.d.sync += held.eq(next_held)
-
-        bits = D.bit_length()
-        written, read = Signal(bits), Signal(bits)
-        next_written, next_read = Signal(bits), Signal(bits)
-        m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        now_written = later(written, C - 1, "written")
-        # Block RAM is slow to answer: if there is time for it, a cycle passes before it is used.
-        in_block = C * D > LUT_RAM_DEPTH
-        slow = 1 if in_block and C == 4 else 0
-        read_before = later(read, C - 2 - slow, "read")
-        now_read = later(read_before, 1 + slow, "read_now")
-        m.submodules.queue = queue = Memory(
-            shape=item_layout(B, self._runs),
-            depth=C * D,
-            init=[],
-            attrs=_BLOCK if in_block else _PLAIN,
-        )
-        write = queue.write_port()
-        m.d.comb += write.addr.eq(Cat(now_written[:-1], self.contexts[g.push % C]))
-        m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
-        place = Cat(read_before[:-1], self.contexts[(g.push - 1 - slow) % C])
-        head = later(recall(queue, place, "head"), slow, "head_then")
-
-        ends, advances = Signal(), Signal()
-        m.d.comb += advances.eq(self.pop & ends & ~head.error)
-        if self._runs:
-            used = Signal(12, reset_less=True)
-            now_used = later(used, C - 1, "used")
-            m.d.comb += ends.eq(now_used == head.run)
-            with m.If(token.start | (self.pop & ends & ~head.error)):
-                m.d.sync += used.eq(0)
-            with m.Else():
-                m.d.sync += used.eq(now_used + (self.pop & ~ends))
-        else:
-            m.d.comb += ends.eq(1)
-        m.d.comb += next_written.eq(now_written + pushes)
-        m.d.comb += next_read.eq(Mux(token.start, now_written, now_read + advances))
-        m.d.sync += self.valid.eq(next_written != next_read)
-        m.d.sync += [
-            self.magnitude.eq(Mux(ends, head.magnitude, 0)),
-            self.negative.eq(head.negative),
-            self.error.eq(ends & head.error),
-        ]
-
-        dead, next_dead = Signal(init=1), Signal()
-        m.d.sync += dead.eq(next_dead)
-        m.d.comb += next_dead.eq(failed | (later(dead, C - 1, "dead") & ~token.start))
-        # Two steps are on their way when the next is decided on.
-        room = Signal()
-        m.d.comb += room.eq(~next_dead & ((next_written - next_read)[:bits] <= D - 2))
-        return later(room, 2 * C + g.move - 1 - g.push, "room")

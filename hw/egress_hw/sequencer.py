@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from egress_hw.geometry import Geometry
 from egress_hw.groups import group_layout
-from egress_hw.lane import Geometry
 from egress_hw.splitter import free_layout
 
 CHUNK = 8

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from egress import ExpGolomb, Mode, Reason, Setting
 from egress.setting import STRIDES, THRESHOLDS, symbol_to_level
-from egress_hw.lane import Geometry, Lane
+from egress_hw.geometry import Geometry
+from egress_hw.lane import Lane
 
 from ..egress.strategies import levels_for, settings_of
 from .lanes import Piece, check_lane, check_pieces, pad, piece_of
@@ -429,6 +430,15 @@ def test_no_run_above_the_longest_is_taken_for_a_shorter_one(geometry):
             pieces.append(piece)
     assert len(pieces) == 40
     check_pieces(Lane(geometry), pieces)
+
+
+def test_a_bad_field_behind_a_segments_end_is_not_of_the_next_segment():
+    geometry = Geometry(contexts=2, window=15, buffer=BUFFER, queue=4)
+    # Behind the only weight, the field of a codeword that means nothing.
+    setting = Setting(Mode.PLAIN, order=13, head=11)
+    bad = Piece(setting, 16, 1, "10000000000010000001000000000000")
+    good = piece_of([0] * 20, Setting(Mode.PLAIN, order=10, head=10, first=10), 16)
+    check_lane(Lane(geometry, 16), [[], [bad, good]])
 
 
 @pytest.mark.parametrize(

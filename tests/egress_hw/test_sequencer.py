@@ -6,7 +6,7 @@ from amaranth.sim import Simulator
 
 from egress.record import Header
 from egress.setting import Setting
-from egress_hw.lane import Geometry
+from egress_hw.geometry import Geometry
 from egress_hw.sequencer import Sequencer
 
 

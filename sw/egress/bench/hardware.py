@@ -11,8 +11,9 @@ from amaranth.lib import wiring
 from egress.errors import ToolError
 from egress.setting import Mode
 from egress_hw.core import Core
+from egress_hw.geometry import Geometry
 from egress_hw.intake import BUS_BITS
-from egress_hw.lane import Geometry, Lane
+from egress_hw.lane import Lane
 from egress_hw.resources import Resources, TooLargeError
 from egress_hw.synth import place_and_route
 from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder

@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Mux, Signal
 
 from egress_hw import sequencer
 from egress_hw.formal import Bench, Unbounded
-from egress_hw.lane import Geometry
+from egress_hw.geometry import Geometry
 from tests.egress_hw.formal.catalogue import Proof, mutated
 
 POP_AFTER = {2: 1, 4: 2}

@@ -8,7 +8,7 @@ from egress.errors import ToolError
 from egress_hw import collector as collector_module
 from egress_hw import core, intake, sequencer
 from egress_hw.formal import Bench, Bounded, RefutedError, Unbounded, check, independent
-from egress_hw.lane import Geometry
+from egress_hw.geometry import Geometry
 
 from .catalogue import MODULES, mutated
 from .codes import check_codes

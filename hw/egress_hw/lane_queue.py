@@ -1,0 +1,287 @@
+"""What a lane's steps found, queued until it is given as weights."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from egress_hw.geometry import Geometry
+
+RUN_BITS = 15
+"""A slot is less than 2**15 above the threshold if its run is within the limit."""
+
+_COUNT_BITS = 12
+"""Zeros of an item, up to 4096, modulo that."""
+
+_LUT_RAM_DEPTH = 16
+"""What a LUT RAM holds."""
+
+# No item is read while it is written; to promise more would cost LUTs.
+_IN_LUTS: Any = {"no_rw_check": 1}
+_IN_BLOCK: Any = {"ram_style": "block", "no_rw_check": 1}
+
+
+def meant_layout() -> data.StructLayout:
+    """Layout of what a value means if it is a run's, or a slot's of the joint mode.
+
+    Members: ``above`` (run; or slot, counted from the threshold), ``strides`` (slots are strided
+    there), ``big`` (of a slot: a magnitude above one follows), ``far`` (it is too large or small),
+    ``run_only`` (of a run, not of a slot), ``follows`` (a magnitude follows: as a codeword of its
+    own).
+    """
+    flags = ("strides", "big", "far", "run_only", "follows")
+    return data.StructLayout({"above": signed(RUN_BITS + 1), **dict.fromkeys(flags, 1)})
+
+
+def found_layout(level_bits: int) -> data.StructLayout:
+    """Layout of what a step found.
+
+    Members: ``ends`` (a codeword ends), ``refuses`` (there is none), ``run`` (it is a run's or a
+    slot's), ``bad`` (it means nothing), ``over`` (it ends behind the segment), ``start`` (the
+    step before was the last of the segment before), ``damaged`` (and this one gives errors only),
+    ``number`` (of a level: magnitude and below it the sign; of a run: lowest the bit after it),
+    ``large`` (it is no level's), ``meant``, ``stride`` and ``threshold`` of the setting.
+    """
+    flags = ("ends", "refuses", "run", "bad", "over", "start", "damaged", "large")
+    return data.StructLayout(
+        {
+            **dict.fromkeys(flags, 1),
+            "number": level_bits,
+            "meant": meant_layout(),
+            "stride": 2,
+            "threshold": 5,
+        }
+    )
+
+
+def item_layout(level_bits: int, runs: bool) -> data.StructLayout:
+    """Layout of what waits.
+
+    ``run``: zeros, and unless ``zeros`` a one or minus one after them. Before the last weight
+    ``count`` were given; or, if ``zeros`` and ``negative``, its complement. Not ``run``: a level,
+    ``count`` its magnitude. With ``error``: errors without end, ``count`` the reason: 1 for a bad
+    codeword, 2 for an overrun, 0 if the segment is damaged.
+    """
+    bits = max(level_bits - 1, _COUNT_BITS if runs else 0)
+    return data.StructLayout({"count": bits, "negative": 1, "error": 1, "run": 1, "zeros": 1})
+
+
+class LaneQueue(wiring.Component):
+    """Queue of what a lane's steps found, for each of its contexts, and the weights that gives.
+
+    Each item is good for one weight or more. An item is pushed two cycles after `found`: in cycle
+    `Geometry.push` of the step.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    level_bits : int
+        8 or 16.
+    runs, joint : bool
+        Whether there are runs, and whether there are slots of the joint mode.
+
+    Members
+    -------
+    found : :py:`In(found_layout(level_bits))`
+        In cycle ``mean`` of the step, two cycles before ``push``.
+    contexts : :py:`In(data.ArrayLayout(range(contexts), contexts))`
+        Number of the context that is in cycle 0, 1, ... of its step.
+    pop : In(1)
+        The context in cycle ``push`` (modulo ``contexts``) gives a weight.
+    room : Out(1)
+        The context in cycle `Geometry.room` may make another step: there will be a place for what
+        that finds.
+    valid : Out(1)
+        The context that was in cycle ``push`` has a weight.
+    magnitude, negative, error : Out
+        The weight that was popped in the cycle before (`egress_hw.lane.Lane`).
+    """
+
+    found: Any
+    contexts: Any
+    pop: Signal
+    room: Signal
+    valid: Signal
+    magnitude: Signal
+    negative: Signal
+    error: Signal
+
+    def __init__(self, geometry: Geometry, level_bits: int, *, runs: bool, joint: bool) -> None:
+        self._geometry = geometry
+        self._level_bits = level_bits
+        self._runs = runs
+        self._joint = joint
+        C = geometry.contexts
+        super().__init__(
+            {
+                "found": In(found_layout(level_bits)),
+                "contexts": In(data.ArrayLayout(range(C), C)),
+                "pop": In(1),
+                "room": Out(1),
+                "valid": Out(1),
+                "magnitude": Out(level_bits - 1),
+                "negative": Out(1),
+                "error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        C, D = self._geometry.contexts, self._geometry.queue
+        item, pushes, failed, start = self._item(m)
+
+        bits = D.bit_length()
+        written, read = Signal(bits), Signal(bits)
+        next_written, next_read = Signal(bits), Signal(bits)
+        m.d.sync += [written.eq(next_written), read.eq(next_read)]
+        now_written = _later(m, written, C - 1, "written")
+        head, now_read = self._memory(m, item, pushes, now_written, read)
+        advances = self._give(m, head, start)
+        m.d.comb += next_written.eq(now_written + pushes)
+        m.d.comb += next_read.eq(Mux(start, now_written, now_read + advances))
+        m.d.sync += self.valid.eq(next_written != next_read)
+
+        dead, next_dead = Signal(init=1), Signal()
+        m.d.sync += dead.eq(next_dead)
+        m.d.comb += next_dead.eq(failed | (_later(m, dead, C - 1, "dead") & ~start))
+        # Two steps are on their way when the next is decided on.
+        if self._geometry.room == self._geometry.push:
+            waiting = next_written - next_read
+            m.d.comb += self.room.eq(~next_dead & (waiting[:bits] <= D - 2))
+        else:
+            m.d.sync += self.room.eq(~dead & ((written - read)[:bits] <= D - 2))
+        return m
+
+    def _item(self, m: Module) -> tuple[Any, Signal, Signal, Value]:
+        """Tell what is pushed, if anything, whether that is an error, and of a segment's start."""
+        B = self._level_bits
+        run = self._run(m)
+        found = _later(m, self.found, 2, "found")
+        meant, number = found.meant, found.number
+        low, high = run[:_COUNT_BITS], run[_COUNT_BITS:]
+        # Nothing comes after the longest run; it is taken for a slot only if that is not big.
+        none, run_bad, zeros, complement = Signal(), Signal(), Signal(), Signal()
+        with m.If(meant.run_only):  # 0..4096, less one
+            m.d.comb += none.eq(high[-1])
+            m.d.comb += run_bad.eq(Mux(high.any(), ~high[-1], ~meant.follows & number[0]))
+            m.d.comb += zeros.eq(1)
+        with m.Elif(meant.big):  # 0..4095, negative
+            m.d.comb += none.eq(~high[-1])
+            m.d.comb += run_bad.eq(high[-1] & ~(high.all() & low.any()))
+            m.d.comb += [zeros.eq(1), complement.eq(1)]
+        with m.Else():  # 0..4096
+            m.d.comb += run_bad.eq(high[1:].any() | (high[0] & (low.any() | number[0])))
+            m.d.comb += [zeros.eq(high[0]), complement.eq(high[0])]
+        failed, pushes = Signal(), Signal()
+        m.d.comb += failed.eq(
+            found.damaged
+            | found.refuses
+            | (
+                found.ends
+                & (found.over | found.bad | Mux(found.run, meant.far | run_bad, found.large))
+            )
+        )
+        m.d.comb += pushes.eq(failed | (found.ends & ~(found.run & none)))
+
+        item: Any = Signal(item_layout(B, self._runs))
+        with m.If(failed):
+            m.d.comb += item.count.eq(Mux(found.damaged, 0, Mux(found.over, 2, 1)))
+        with m.Else():
+            # Above a level's magnitude it does not matter what there is.
+            m.d.comb += item.count.eq(Mux(found.run, run, Cat(number[1:], run[B - 1 :])))
+        m.d.comb += item.error.eq(failed)
+        m.d.comb += item.negative.eq(Mux(found.run & zeros, complement, number[0]))
+        if self._runs:
+            m.d.comb += [item.run.eq(found.run & ~failed), item.zeros.eq(zeros)]
+        return item, pushes, failed, found.start
+
+    def _run(self, m: Module) -> Signal:
+        """Run of what was found two cycles before: less one if `run_only`, negative if big.
+
+        A slot above the threshold counts the runs up to its own, and the big ones among them.
+        """
+        found, meant = self.found, self.found.meant
+        bits = RUN_BITS + 1
+        slot, passed, run = (
+            Signal(bits, name=name, reset_less=True) for name in ("slot", "passed", "run")
+        )
+        added = found.threshold | meant.run_only.replicate(bits)
+        with m.If(meant.big):
+            m.d.sync += slot.eq(0)
+        with m.Else():
+            m.d.sync += slot.eq(meant.above + added)
+        if self._joint:
+            above, stride = meant.above[:RUN_BITS], found.stride
+            with m.If(meant.strides):
+                shifted = Mux(stride[1], above >> 3, Mux(stride[0], above >> 2, above >> 1))
+                m.d.sync += passed.eq(shifted)
+            with m.Else():
+                m.d.sync += passed.eq(0)
+        m.d.sync += run.eq(slot - passed)
+        return run
+
+    def _memory(
+        self, m: Module, item: Any, pushes: Value, written: Value, read: Signal
+    ) -> tuple[Any, Value]:
+        """Write at ``written``; what is at ``read``, and that, a turn after it was set."""
+        g = self._geometry
+        C, D = g.contexts, g.queue
+        # Block RAM is slow to answer: if there is time for it, a cycle passes before it is used.
+        in_block = C * D > _LUT_RAM_DEPTH
+        slow = 1 if in_block and C == 4 else 0
+        before = _later(m, read, C - 2 - slow, "read")
+        memory = Memory(
+            shape=item.shape(),
+            depth=C * D,
+            init=[],
+            attrs=_IN_BLOCK if in_block else _IN_LUTS,
+        )
+        m.submodules.items = memory
+        write, port = memory.write_port(), memory.read_port(domain="comb")
+        m.d.comb += write.addr.eq(Cat(written[:-1], self.contexts[g.push % C]))
+        m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
+        m.d.comb += port.addr.eq(Cat(before[:-1], self.contexts[(g.push - 1 - slow) % C]))
+        head = _later(m, port.data, 1 + slow, "head")
+        return head, _later(m, before, 1 + slow, "read_now")
+
+    def _give(self, m: Module, head: Any, start: Value) -> Value:
+        """Give a weight of the item at the head if there is a pop; tells whether it is the last."""
+        C = self._geometry.contexts
+        B = self._level_bits
+        last, advances = Signal(), Signal()
+        if self._runs:
+            # Of this item, and with the next.
+            used, next_used = Signal(_COUNT_BITS, reset_less=True), Signal(_COUNT_BITS)
+            m.d.sync += used.eq(next_used)
+            before = _later(m, used, C - 2, "used")
+            now = _later(m, before, 1, "used_now")
+            more = _later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
+            inverse = (head.zeros & head.negative).replicate(_COUNT_BITS)
+            m.d.comb += last.eq(now == head.count[:_COUNT_BITS] ^ inverse)
+            with m.If(start | advances):
+                m.d.comb += next_used.eq(0)
+            with m.Else():
+                m.d.comb += next_used.eq(Mux(self.pop, more, now))
+            one = head.run & last & ~head.zeros
+            magnitude = Mux(head.run, one, head.count[: B - 1])
+            m.d.comb += advances.eq(self.pop & (last | ~head.run) & ~head.error)
+        else:
+            magnitude = head.count
+            m.d.comb += advances.eq(self.pop & ~head.error)
+        m.d.sync += [
+            self.magnitude.eq(magnitude),
+            self.negative.eq(head.negative),
+            self.error.eq(head.error),
+        ]
+        return advances
+
+
+def _later(m: Module, value: Any, cycles: int, name: str) -> Any:
+    """Return a copy of a value some cycles later."""
+    for number in range(cycles):
+        copy = Signal(value.shape(), name=f"{name}_{number + 1}", reset_less=True)
+        m.d.sync += copy.eq(value)
+        value = copy
+    return value
