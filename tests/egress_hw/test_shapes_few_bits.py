@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
+from egress.bench.hardware import FEW_BITS_RATE
 from egress_hw.shapes.few_bits import FewBits
 from egress_hw.shapes.simulate import Piece, decode_few_bits, few_bits_rate
 from egress_hw.shapes.state_table import LEVEL_BITS, LOST, codewords
@@ -123,9 +124,9 @@ def test_a_segment_follows_another_after_as_many_cycles_as_is_stated(contexts):
     assert {after[0] - before[-1] for before, after in pairs} == {3 * contexts + 2}
 
 
-@pytest.mark.parametrize(("contexts", "rate"), [(1, 0.708), (2, 0.693)])
-def test_rate_on_the_reference_stream(contexts, rate):
-    assert few_bits_rate(contexts) == pytest.approx(rate, abs=0.0006)
+@each_lane
+def test_rate_on_the_reference_stream_is_what_the_benchmark_says(contexts):
+    assert few_bits_rate(contexts) == pytest.approx(FEW_BITS_RATE[contexts], abs=0.0006)
 
 
 def test_refuses_other_geometries():

@@ -15,11 +15,16 @@ from egress_hw.geometry import Geometry
 from egress_hw.intake import BUS_BITS
 from egress_hw.lane import Lane
 from egress_hw.resources import Resources, TooLargeError
+from egress_hw.shapes import AllOffsets, FewBits
 from egress_hw.synth import place_and_route
 from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder
 
 BITS_PER_WEIGHT = 2.64
 """Of the code at which a decoder whose rate depends on it is stated."""
+
+FEW_BITS_RATE = {1: 0.708, 2: 0.693}
+ALL_OFFSETS_RATE = 6.03
+"""Weights a cycle of other shapes on a stream of as many bits (`egress_hw.shapes.simulate`)."""
 
 SEEDS = (1, 2, 3)
 SEEDS_SHORT = (1,)
@@ -49,7 +54,7 @@ class Row:
     Parameters
     ----------
     group : str
-        ``"core"``, ``"lane"`` or ``"yardstick"``.
+        ``"core"``, ``"lane"``, ``"shape"`` or ``"yardstick"``.
     name : str
     board : str
         Key of `DEVICES`.
@@ -116,6 +121,28 @@ def yardsticks(board_name: str) -> list[Row]:
     ]
 
 
+def shapes(board_name: str) -> list[Row]:
+    """Rows of lanes of other shapes, at their rate on the reference stream."""
+    few = [
+        Row(
+            group="shape",
+            name=f"two bits a cycle, {contexts} context{'s' if contexts > 1 else ''}",
+            board=board_name,
+            factory=lambda contexts=contexts: FewBits(contexts),
+            weights_per_cycle=rate,
+        )
+        for contexts, rate in FEW_BITS_RATE.items()
+    ]
+    offsets = Row(
+        group="shape",
+        name="all offsets of 16 bits",
+        board=board_name,
+        factory=AllOffsets,
+        weights_per_cycle=ALL_OFFSETS_RATE,
+    )
+    return [*few, offsets]
+
+
 LANES = (1, 2, 4, 8, 16, 64)
 
 
@@ -132,6 +159,7 @@ def rows(*, short: bool = False, lanes: Sequence[int] | None = None) -> list[Row
         found.append(lane(name, frozenset({Mode.PLAIN}), "plain mode"))
         if not short:
             found.append(lane(name, frozenset(Mode), "all modes"))
+            found += shapes(name)
         found += [core(name, number) for number in lanes]
     return found
 

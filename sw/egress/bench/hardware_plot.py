@@ -18,10 +18,11 @@ _COLOURS = dict(
         strict=True,
     )
 )
-_MARKERS = {"core": "o", "lane": "^", "naive": "s", "bit": "D"}
+_MARKERS = {"core": "o", "lane": "^", "shape": "v", "naive": "s", "bit": "D"}
 _MEANINGS = {
     "core": "whole core, by lanes",
     "lane": "one lane alone",
+    "shape": "lane of another shape",
     "naive": "yardstick: naive",
     "bit": "yardstick: bit-serial",
 }
