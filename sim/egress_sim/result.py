@@ -83,8 +83,8 @@ class SimulationResult:
 
     Members
     -------
-    lanes, output, max_level_bits, buffer, bus, contexts
-        The core.
+    lanes, output, max_level_bits, buffer, bus, contexts, window, queue
+        The core; None is its default.
     records, weights, stream_bytes : int
         What went in: records that software takes, their weights, all bytes.
     compared, mismatches : int
@@ -131,6 +131,8 @@ class SimulationResult:
     buffer: int
     bus: int
     contexts: int
+    window: int | None
+    queue: int | None
     records: int
     weights: int
     stream_bytes: int
@@ -202,6 +204,8 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
         buffer=shape.buffer,
         bus=shape.bus,
         contexts=shape.contexts,
+        window=shape.window,
+        queue=shape.queue,
         records=tally.records,
         weights=weights,
         stream_bytes=len(stream),

@@ -2,16 +2,52 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from egress import encode
 from egress.bench.data import generalized_gaussian
+from egress.tensors import open_tensors
 from egress_hw.tools import Progress
+from egress_sim.result import SimulationResult
+from egress_sim.runner import SimulationError
 from egress_sim.simulate import simulate
 
 CONTEXTS = 4
-RATES = (1.16, 2.64, 7.3)
-"""Of `egress.bench.data.generalized_gaussian`; the codes of the format take 0.5, 2.5, 5.8 bits."""
+RATES = {0.5: 1.16, 1.2: 1.54, 2.6: 2.72, 6.0: 7.6}
+"""Bits a weight in the codes of the format, and the rate of
+`egress.bench.data.generalized_gaussian` that gives them."""
+
+SEGMENT_BITS = 8 * 480
+"""About what the encoder puts into a segment of the small profile."""
+
+MAX_WEIGHTS = 40_000_000
+"""Of a drawn stream: what takes a minute with many lanes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Levels of one or more tensors, and what to call them."""
+
+    name: str
+    tensors: tuple[np.ndarray, ...]
+
+    @property
+    def level_bits(self) -> int:
+        """8, or 16 if a level needs that."""
+        return 16 if any(np.abs(t.astype(np.int32)).max() > 127 for t in self.tensors) else 8
+
+    @property
+    def weights(self) -> int:
+        """In all tensors."""
+        return sum(tensor.size for tensor in self.tensors)
+
+    def stream(self, lanes: int) -> bytes:
+        """Encode for a core of so many lanes; the records of all tensors."""
+        options: dict[str, Any] = {"profile": "small", "lanes": lanes * CONTEXTS, "threads": 1}
+        return b"".join(encode(tensor.ravel(), **options) for tensor in self.tensors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,42 +56,89 @@ class Point:
 
     Members
     -------
+    data : str
+        What the stream holds.
     lanes, bus : int
     bits_per_weight : float
         All bits of the stream over its weights.
-    weights, cycles, latency_cycles : int
+    tensors, weights : int
+    cycles, latency_cycles : int
         From the offer of the first word to the last beat, and to the first.
     roofline : float
         Weights a cycle that the lanes and the bus allow.
     share, steady_share : float
         Weights a cycle over that: of the whole run, and from the first beat to the last word.
+    between, input, decoding : int
+        Cycles without a beat: from one tensor's last to the next one's first; for want of words,
+        which below the lanes' rate is as it must be; with words there.
     """
 
+    data: str
     lanes: int
     bus: int
     bits_per_weight: float
+    tensors: int
     weights: int
     cycles: int
     latency_cycles: int
     roofline: float
     share: float
     steady_share: float
+    between: int
+    input: int
+    decoding: int
+
+
+def drawn(lanes: int, rounds: int = 12, rates: Sequence[float] = tuple(RATES)) -> Iterator[Source]:
+    """Draw levels of each of `RATES`, enough for about so many rounds of a core of ``lanes``.
+
+    A round has a segment for each context of each lane. There are two rounds at least.
+    """
+    for bits in rates:
+        a_round = int(lanes * CONTEXTS * SEGMENT_BITS / bits)
+        weights = a_round * max(2, min(rounds, MAX_WEIGHTS // a_round))
+        yield Source(name="drawn", tensors=(generalized_gaussian(RATES[bits], weights),))
+
+
+def read(file: Path) -> Source:
+    """Read the matrices of levels of a file: integers, or compressed.
+
+    Raises
+    ------
+    ContainerError
+        If it cannot be read.
+    ValueError
+        If there is none.
+    """
+    with open_tensors(file) as tensors:
+        found = [tensors.matrix(name) for name in tensors.names]
+    levels = tuple(matrix.array for matrix in found if matrix and matrix.is_levels)
+    if not levels:
+        raise ValueError(
+            f"{file}: holds no matrix of levels; give whole numbers or a compressed file"
+        )
+    return Source(
+        name=file.name.removesuffix(".safetensors").removesuffix(file.suffix), tensors=levels
+    )
 
 
 def measure(
     lanes: Sequence[int],
     buses: Sequence[int],
+    sources: Sequence[Source] | None = None,
     *,
-    rounds: int = 6,
+    rounds: int = 12,
     progress: Progress | None = None,
 ) -> Iterator[Point]:
-    """Simulate cores on levels of each of `RATES`, every weight compared.
+    """Simulate cores on streams, every weight compared.
 
     Parameters
     ----------
     lanes, buses : sequence of int
+    sources : sequence of Source, optional
+        Default is `drawn` for each number of lanes.
     rounds : int
-        Of each stream, about: it has a segment for each context of each lane in each.
+        Of `drawn`.
 
     Raises
     ------
@@ -63,20 +146,14 @@ def measure(
         If a weight is wrong.
     """
     for count in lanes:
-        streams = []
-        for rate in RATES:
-            weights = int(rounds * count * CONTEXTS * 8 * 480 / max(rate * 0.9, 0.6))
-            levels = generalized_gaussian(rate, weights)
-            record = encode(
-                levels, level_bits=8, profile="small", lanes=count * CONTEXTS, threads=1
-            )
-            streams.append((weights, record))
-        for bus in buses:
-            for weights, record in streams:
+        for source in sources or drawn(count, rounds):
+            stream = source.stream(count)
+            for bus in buses:
                 found = simulate(
-                    record,
+                    stream,
                     lanes=count,
                     output="level",
+                    max_level_bits=source.level_bits,
                     buffer="small",
                     bus=bus,
                     contexts=CONTEXTS,
@@ -84,45 +161,54 @@ def measure(
                     progress=progress,
                 )
                 if not found.ok:
-                    raise RuntimeError(f"{count} lanes, bus {bus}: {found.first_mismatch}")
-                yield Point(
-                    lanes=count,
-                    bus=bus,
-                    bits_per_weight=found.bits_per_weight,
-                    weights=weights,
-                    cycles=found.cycles,
-                    latency_cycles=found.latency_cycles,
-                    roofline=found.roofline,
-                    share=found.share,
-                    steady_share=found.steady_share,
-                )
+                    raise SimulationError(
+                        f"{source.name}, {count} lanes, bus {bus}: {found.first_mismatch}"
+                    )
+                yield _point(source.name, found)
+
+
+def _point(name: str, found: SimulationResult) -> Point:
+    return Point(
+        data=name,
+        lanes=found.lanes,
+        bus=found.bus,
+        bits_per_weight=found.bits_per_weight,
+        tensors=found.records,
+        weights=found.weights,
+        cycles=found.cycles,
+        latency_cycles=found.latency_cycles,
+        roofline=found.roofline,
+        share=found.share,
+        steady_share=found.steady_share,
+        between=found.stalls["startup"] - found.latency_cycles,
+        input=found.stalls["input"],
+        decoding=found.stalls["decoding"],
+    )
 
 
 BEGIN, END = "<!-- egress bench roofline: begin -->", "<!-- egress bench roofline: end -->"
 
 HEADER = (
-    "lanes",
-    "bus",
-    "bits/weight",
-    "weights",
-    "cycles",
-    "latency",
-    "roofline",
-    "of it",
-    "steady",
+    *("levels", "bits/weight", "lanes", "bus", "weights", "cycles", "latency", "roofline"),
+    *("of it", "steady", "between", "input", "decoding"),
 )
 
 
-def row(point: Point) -> tuple[Any, ...]:
+def row(point: Point) -> tuple[str, ...]:
     """Cells of a table under `HEADER`."""
+    tensors = f" ({point.tensors} tensors)" if point.tensors > 1 else ""
     return (
-        point.lanes,
-        point.bus,
+        point.data + tensors,
         f"{point.bits_per_weight:.2f}",
+        str(point.lanes),
+        str(point.bus),
         f"{point.weights:,}",
         f"{point.cycles:,}",
         f"{point.latency_cycles:,}",
         f"{point.roofline:.2f}",
         f"{point.share:.1%}",
         f"{point.steady_share:.1%}",
+        f"{point.between:,}",
+        f"{point.input:,}",
+        f"{point.decoding:,}",
     )

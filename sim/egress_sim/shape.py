@@ -12,7 +12,7 @@ from egress_sim.expected import pattern_dtype
 class Shape:
     """Parameters of a core, those of `egress_hw.core.Core`; ``buffer`` is a logarithm.
 
-    ``window`` is None for the width that goes with the levels.
+    ``window`` and ``queue`` are None for what goes with the other parameters.
     """
 
     lanes: int
@@ -22,6 +22,7 @@ class Shape:
     bus: int = 32
     contexts: int = 4
     window: int | None = None
+    queue: int | None = None
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:

@@ -80,6 +80,7 @@ def simulate(
     bus: int = 32,
     contexts: int = 4,
     window: int | None = None,
+    queue: int | None = None,
     gaps: Pauses = None,
     stalls: Pauses = None,
     cache: Path | None = None,
@@ -93,7 +94,7 @@ def simulate(
     ----------
     stream : bytes
         Any number of records, one after another.
-    lanes, output, max_level_bits, buffer, bus, contexts, window
+    lanes, output, max_level_bits, buffer, bus, contexts, window, queue
         The core's parameters (`egress_hw.core.Core`).
     gaps, stalls : Pauses
         Where the source offers no word, and where the sink takes no beat.
@@ -138,6 +139,7 @@ def simulate(
         bus=bus,
         contexts=contexts,
         window=window,
+        queue=queue,
     )
     with tempfile.TemporaryDirectory(prefix="egress-") as name:
         work = Path(name)

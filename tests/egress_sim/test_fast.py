@@ -95,6 +95,32 @@ def test_driver_carries_every_word_and_counts_every_cycle(tmp_path, gaps, stalls
         )
 
 
+def test_inputs_of_what_is_driven_are_registered_and_all_other_ports_passed_on():
+    text = """
+module core(clk, word, valid);
+  input clk;
+  wire clk;
+  input [31:0] word;
+  wire [31:0] word;
+  output valid;
+  wire valid;
+  function [1:0] choose;
+    input [1:0] a;
+    choose = a;
+  endfunction
+endmodule
+"""
+    assert fast.driven(text, "core").split("\n") == [
+        "",
+        "module driven(input  clk, input [31:0] word, output  valid);",
+        "reg [31:0] word_driven;",
+        "always @(posedge clk) word_driven <= word;",
+        "core core(.clk(clk), .word(word_driven), .valid(valid));",
+        "endmodule",
+        "",
+    ]
+
+
 def test_driver_that_cannot_be_compiled_is_told():
     with pytest.raises(runner.ToolError, match="could not build nothing"):
         fast.build("module nothing(input clk); endmodule\n", "nothing")

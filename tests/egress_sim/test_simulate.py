@@ -188,3 +188,13 @@ def test_segments_of_one_word_keep_their_crcs_while_they_wait():
     result = simulate(stream, lanes=4, output="bfloat16", max_level_bits=16)
     assert (result.mismatches, result.flagged, result.error) == (0, 0, None)
     assert result.ok
+
+
+@pytest.mark.cocotb
+def test_window_and_queue_of_the_core_can_be_chosen():
+    stream = model_stream(20_000)
+    wide = simulate(stream, lanes=1, output="level", engine="fast")
+    narrow = simulate(stream, lanes=1, output="level", engine="fast", window=9, queue=4)
+    assert wide.ok
+    assert narrow.ok
+    assert (wide.window, wide.queue, narrow.window, narrow.queue) == (None, None, 9, 4)

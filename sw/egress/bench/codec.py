@@ -219,7 +219,7 @@ def bench_codec(plan: CodecPlan, peers: Peers, progress: Progress | None = None)
                         failed[what] = str(error)
                         answers[codec.name].clear()
             rows += _rows(name, number < len(plan.rates), codecs, answers, levels.size, few.size)
-    return CodecResult(rows, _machine(), _missing(peers), failed)
+    return CodecResult(rows, machine(), _missing(peers), failed)
 
 
 def _our_codecs(stack: ExitStack, modes: bool) -> list[_Codec]:
@@ -304,7 +304,8 @@ def _missing(peers: Peers) -> list[str]:
     return [codec for codec in CODECS if codec not in peers.versions]
 
 
-def _machine() -> dict[str, str | int]:
+def machine() -> dict[str, str | int]:
+    """Facts of this machine that speeds depend on."""
     processor = platform.processor() or platform.machine()
     # What Linux knows better.
     cpuinfo = Path("/proc/cpuinfo")

