@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from egress import Mode, Setting
+from egress_sim import coverage
+from egress_sim.coverage_bins import all_bins, bins_of
+from egress_sim.coverage_probes import ProbedCore
+from egress_sim.shape import Shape
+
+from ..egress_hw.records import make_record
+
+BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
+
+
+@pytest.mark.cocotb
+@pytest.mark.parametrize("shape", coverage.SHAPES, ids=lambda shape: f"{shape.lanes} lanes")
+def test_the_benches_streams_fill_every_bin(shape):
+    measured = coverage.measure(shape, BITSTREAMS)
+    assert not measured.empty
+
+
+SHAPE = Shape(lanes=2, output="level", max_level_bits=8, buffer=5, bus=64, contexts=2)
+
+
+def test_bins_are_those_of_what_a_record_holds():
+    setting = Setting(Mode.ZERO_RUN, 1, 4, 2, magnitude_head=3)
+    record = make_record(1, weights=60, segment_weights=30, choices=(setting,))
+    found = bins_of([record], SHAPE, 10)
+    assert found <= set(all_bins(SHAPE))
+    assert ("zero_run: order, head, first of each code", "head 4") in found
+    assert ("zero_run: order, head, first of each code", "head 5") not in found
+    assert ("record: segments", "contexts missing") in found
+    assert ("record: segments", "full rounds") not in found
+
+
+def test_no_bin_is_there_twice():
+    bins = [*all_bins(SHAPE), *ProbedCore(SHAPE).bins]
+    assert len(bins) == len(set(bins))
+
+
+def test_an_empty_bin_is_told():
+    bins = [("a", "1"), ("a", "2"), ("b", "1")]
+    some = coverage.Coverage(SHAPE, bins, {"one": {bins[0]}, "other": {bins[0], bins[2]}})
+    assert some.empty == [("a", "2")]
+    assert some.table()[-3:] == ["| a | 2 | 1 | 1 | 1 |", "| b | 1 | 1 | 0 | 1 |",
+                                 "| all | 3 | 2 | 1 | 2 |"]  # fmt: skip
