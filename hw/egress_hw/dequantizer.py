@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -103,21 +103,26 @@ class Dequantizer(wiring.Component):
 
         # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5.
         product = Signal(B + 7)
-        exponent = Signal(8)
+        shift_then = Signal.like(normal_shift)
         product_sign, product_zero = Signal(), Signal()
         m.d.sync += product.eq(normal * Cat(self.step[:7], Const(1, 1)))
-        m.d.sync += exponent.eq(self.step[7:15] + (B - 2) - normal_shift)
+        m.d.sync += shift_then.eq(normal_shift)
         m.d.sync += [product_sign.eq(normal_sign), product_zero.eq(normal_zero)]
 
         carry = product[-1]
         fraction = Mux(carry, product[:-1], Cat(Const(0, 1), product[:-2]))
+        # The exponent that the step gives the widest level, and what is to be added.
+        exponent = Signal(8)
+        m.d.sync += exponent.eq(self.step[7:15] + (B - 2))
+        more = Signal(signed(len(shift) + 1))
+        m.d.comb += more.eq(carry - shift_then)
         if self._output == "float32":
-            packed = Cat(Const(0, 23 - (B + 6)), fraction, (exponent + carry)[:8])
+            packed = Cat(Const(0, 23 - (B + 6)), fraction, (exponent + more)[:8])
         else:
             kept, rest = fraction[-7:], fraction[:-7]
             up = rest[-1] & (rest[:-1].any() | kept[0])
             # A fraction that rounds up to two carries into the exponent, as it should.
-            packed = (Cat(kept, exponent) + Cat(up, Const(0, 6), carry))[:15]
+            packed = (Cat(kept, exponent) + Cat(up, Const(0, 6), more).as_signed())[:15]
         with m.If(product_zero):
             m.d.sync += self.weight.eq(0)
         with m.Else():

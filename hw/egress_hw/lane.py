@@ -229,7 +229,8 @@ class Lane(wiring.Component):
         after_move: Any = Signal(state)
         was: Any = later(after_move, loop, "state")
         value = Signal(OFFSET_BITS, reset_less=True)
-        meant = self._mean(m, value, was)
+        ones = Signal(reset_less=True)
+        meant = self._mean(m, value, was, ones)
         here: Any = Signal(state)
         m.d.comb += [here.eq(was), here.second.eq(was.second | meant.follows)]
         m.d.comb += here.field.eq(was.field | (meant.follows & value[0]))
@@ -382,7 +383,13 @@ class Lane(wiring.Component):
         m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
         whole = Signal(OFFSET_BITS)
         m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
-        m.d.sync += value.eq(whole + entry_offset)
+        sum_value = Signal(OFFSET_BITS)
+        m.d.comb += sum_value.eq(whole + entry_offset)
+        m.d.sync += value.eq(sum_value)
+        adding: Any = later(after_move, loop - 1, "adding")
+        above = sum_value[1:]
+        any_2, any_4 = above[1] | adding.any_2, above[2] | adding.any_4
+        m.d.sync += ones.eq(adding.joint & above[0] & any_2 & any_4)
 
         # --- From cycle `mean` on.
         m.submodules.queue = queue = LaneQueue(g, B, runs=self._runs, joint=self._joint)
@@ -437,11 +444,11 @@ class Lane(wiring.Component):
             halves.append(recall(memory, address, name))
         return halves
 
-    def _mean(self, m: Module, value: Signal, was: Any) -> Any:
+    def _mean(self, m: Module, value: Signal, was: Any, ones: Signal) -> Any:
         """Tell of the value of a run or slot what it is, and whether a magnitude follows.
 
         From the threshold on, of as many slots as the stride one is followed by a magnitude above
-        one: that which, counted from there, ends in ones.
+        one: that which, counted from there, ends in ``ones``.
         """
         meant: Any = Signal(meant_layout())
         above = value[1:]
@@ -449,9 +456,8 @@ class Lane(wiring.Component):
         # Below the threshold, that is above -32, or too far above it.
         m.d.comb += meant.far.eq(above[-1] & ~above[5:].all())
         if self._joint:
-            ones = above[0] & (above[1] | was.any_2) & (above[2] | was.any_4)
             m.d.comb += meant.strides.eq(was.joint & ~above[-1])
-            m.d.comb += meant.big.eq(meant.strides & ones)
+            m.d.comb += meant.big.eq(ones & ~above[-1])
         m.d.comb += meant.run_only.eq(was.zero_run)
         # The longest run, 4096, has nothing after it.
         m.d.comb += meant.follows.eq(meant.big | (was.zero_run & ~above[12]))

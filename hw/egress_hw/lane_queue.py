@@ -59,10 +59,9 @@ def found_layout(level_bits: int) -> data.StructLayout:
 def item_layout(level_bits: int, runs: bool) -> data.StructLayout:
     """Layout of what waits.
 
-    ``run``: zeros, and unless ``zeros`` a one or minus one after them. Before the last weight
-    ``count`` were given; or, if ``zeros`` and ``negative``, its complement. Not ``run``: a level,
-    ``count`` its magnitude. With ``error``: errors without end, ``count`` the reason: 1 for a bad
-    codeword, 2 for an overrun, 0 if the segment is damaged.
+    ``run``: ``count`` zeros, and another if ``zeros``, otherwise a one or minus one. Not ``run``:
+    a level, ``count`` its magnitude. With ``error``: errors without end, ``count`` the reason: 1
+    for a bad codeword, 2 for an overrun, 0 if the segment is damaged.
     """
     bits = max(level_bits - 1, _COUNT_BITS if runs else 0)
     return data.StructLayout({"count": bits, "negative": 1, "error": 1, "run": 1, "zeros": 1})
@@ -190,9 +189,9 @@ class LaneQueue(wiring.Component):
             m.d.comb += item.count.eq(Mux(found.damaged, 0, Mux(found.over, 2, 1)))
         with m.Else():
             # Above a level's magnitude it does not matter what there is.
-            m.d.comb += item.count.eq(Mux(found.run, run, Cat(number[1:], run[B - 1 :])))
-        m.d.comb += item.error.eq(failed)
-        m.d.comb += item.negative.eq(Mux(found.run & zeros, complement, number[0]))
+            count = run ^ complement.replicate(len(run))
+            m.d.comb += item.count.eq(Mux(found.run, count, Cat(number[1:], count[B - 1 :])))
+        m.d.comb += [item.error.eq(failed), item.negative.eq(number[0])]
         if self._runs:
             m.d.comb += [item.run.eq(found.run & ~failed), item.zeros.eq(zeros)]
         return item, pushes, failed, found.start
@@ -258,8 +257,7 @@ class LaneQueue(wiring.Component):
             before = _later(m, used, C - 2, "used")
             now = _later(m, before, 1, "used_now")
             more = _later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
-            inverse = (head.zeros & head.negative).replicate(_COUNT_BITS)
-            m.d.comb += last.eq(now == head.count[:_COUNT_BITS] ^ inverse)
+            m.d.comb += last.eq(now == head.count[:_COUNT_BITS])
             with m.If(start | advances):
                 m.d.comb += next_used.eq(0)
             with m.Else():
