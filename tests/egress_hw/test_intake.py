@@ -51,6 +51,14 @@ def test_loads_every_segment(lanes, bus, contexts, seed):
     assert len(result.records) == 4
 
 
+@pytest.mark.parametrize(("lanes", "bus"), [(1, 32), (4, 128)])
+def test_a_segment_may_fill_its_slot(lanes, bus):
+    full = make_record(1, weights=4 * 128, segment_weights=128, choices=(Setting(Mode.RAW, 7),))
+    assert words_of(full)[Header.unpack(full).size // 4] >> 16 & 0xFFF == 1 << 5
+    result = run([full], lanes, bus)
+    assert len(result.closed) == 4
+
+
 def steady(lanes, bus, sizes, contexts=4, buffer=9):
     """Share of the bus that is used between the first and the last beats of long segments."""
     settings = (Setting(Mode.RAW, 7),)
@@ -118,6 +126,7 @@ REFUSED = {
     "no words": (patch_header(GOOD, 4, 0), (11, 0)),
     "one word": (patch_header(GOOD, 4, 1), (11, 0)),
     "segment's reserved bits": (broken_at(GOOD, 1, lambda word: word | 1 << 28), (6, 1)),
+    "segment's other reserved bit": (broken_at(GOOD, 1, lambda word: word | 1 << 29), (6, 1)),
     "segment of no words": (broken_at(GOOD, 2, lambda word: word & 0xF000FFFF), (6, 2)),
     "segment larger than its buffer": (
         broken_at(GOOD, 1, lambda word: word & 0xF000FFFF | 33 << 16), (6, 1)),

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Fragment
 
 from egress import Mode, Setting
 from egress_sim import coverage
@@ -35,7 +36,10 @@ def test_bins_are_those_of_what_a_record_holds():
 
 
 def test_no_bin_is_there_twice():
-    bins = [*all_bins(SHAPE), *ProbedCore(SHAPE).bins]
+    core = ProbedCore(SHAPE)
+    assert len(core.covered) == len(core.bins)
+    Fragment.get(core, None)
+    bins = [*all_bins(SHAPE), *core.bins]
     assert len(bins) == len(set(bins))
 
 
