@@ -17,7 +17,7 @@ REFERENCE_RATE = 2.64
 """Bits a weight, in exp-Golomb of order 0, of the levels that shapes are measured on."""
 
 _WEIGHTS = 8192
-_SEGMENTS = 8
+_LANES = 4  # for which segments are dealt: more than there are contexts
 
 Pace = Callable[[], bool]
 """Whether an end of a stream is ready in the next cycle."""
@@ -49,13 +49,17 @@ class Given:
         return weights / (end - begin + 1)
 
 
-def reference_pieces(weights: int = _WEIGHTS) -> tuple[Setting, list[Piece]]:
-    """Segments of the reference stream, of the small profile, and their setting.
+def reference_pieces(rate: float = REFERENCE_RATE) -> tuple[Setting, list[Piece]]:
+    """Segments of a stream, of the small profile, and their setting.
 
-    Levels of a generalized Gaussian in the exp-Golomb code that suits them best, of order 0.
+    Parameters
+    ----------
+    rate : float
+        Bits a weight that the levels, of a generalized Gaussian, take in exp-Golomb of order 0.
+        They are in the order that suits them best; up to 2.64 that is 0.
     """
-    levels = generalized_gaussian(REFERENCE_RATE, weights)
-    record = encode(levels, code="eg", profile="small", segment_weights=weights // _SEGMENTS)
+    levels = generalized_gaussian(rate, _WEIGHTS)
+    record = encode(levels, code="eg", profile="small", lanes=_LANES)
     header = Header.unpack(record)
     pieces = []
     for segment, length in zip(
@@ -207,15 +211,15 @@ def decode_all_offsets(
     return given
 
 
-def few_bits_rate(contexts: int) -> float:
-    """Weights a cycle of `FewBits` on the reference stream."""
-    given = decode_few_bits(FewBits(contexts), *reference_pieces())
+def few_bits_rate(contexts: int, rate: float = REFERENCE_RATE) -> float:
+    """Weights a cycle of `FewBits` on a reference stream."""
+    given = decode_few_bits(FewBits(contexts), *reference_pieces(rate))
     return given.weights_per_cycle(contexts)
 
 
-def all_offsets_rate() -> float:
-    """Weights a cycle of `AllOffsets` on the reference stream."""
-    setting, pieces = reference_pieces()
+def all_offsets_rate(rate: float = REFERENCE_RATE) -> float:
+    """Weights a cycle of `AllOffsets` on a reference stream."""
+    setting, pieces = reference_pieces(rate)
     return decode_all_offsets(AllOffsets(), setting.order, pieces).weights_per_cycle()
 
 
