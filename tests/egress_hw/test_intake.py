@@ -96,7 +96,7 @@ def test_keeps_up_with_segments_that_differ(lanes, bus, words):
     assert steady(lanes, bus, sizes) >= 0.995
 
 
-GOOD = make_record(7, weights=100, segment_weights=25)
+GOOD = make_record(8, weights=100, segment_weights=25)
 
 
 def broken_at(record, segment, change):
@@ -109,6 +109,7 @@ def broken_at(record, segment, change):
 
 
 WORDS = words_of(GOOD)
+SETTINGS = len(Header.unpack(GOOD).settings)  # 3
 FIRST = Header.unpack(GOOD).size // 4  # of its segments' words
 FIRST_SIZE = WORDS[FIRST] >> 16 & 0xFFF
 REFUSED = {
@@ -127,6 +128,8 @@ REFUSED = {
     "one word": (patch_header(GOOD, 4, 1), (11, 0)),
     "segment's reserved bits": (broken_at(GOOD, 1, lambda word: word | 1 << 28), (6, 1)),
     "segment's other reserved bit": (broken_at(GOOD, 1, lambda word: word | 1 << 29), (6, 1)),
+    "segment's setting": (
+        broken_at(GOOD, 1, lambda word: word & 0x3FFFFFFF | SETTINGS << 30), (6, 1)),
     "segment of no words": (broken_at(GOOD, 2, lambda word: word & 0xF000FFFF), (6, 2)),
     "segment larger than its buffer": (
         broken_at(GOOD, 1, lambda word: word & 0xF000FFFF | 33 << 16), (6, 1)),

@@ -1,0 +1,163 @@
+"""Mutations of the hardware: small changes, each of which makes it wrong."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A change of a module of `egress_hw`.
+
+    Members
+    -------
+    file : str
+        Without folder and ending.
+    old, new : str
+        Text that is there once, and what is put in its place.
+    note : str
+        What is wrong then.
+    tests : tuple of str
+        Arguments of pytest: tests that are to catch it; by default those of `TESTS`.
+    """
+
+    file: str
+    old: str
+    new: str
+    note: str
+    tests: tuple[str, ...] = ()
+
+
+def mutated(mutation: Mutation, source: str) -> str:
+    """Give a module's source with the change.
+
+    Raises
+    ------
+    LookupError
+        If the text is not there once.
+    """
+    count = source.count(mutation.old)
+    if count != 1:
+        raise LookupError(
+            f"{mutation.file}.py has {count} times {mutation.old!r}, not once: "
+            "the module was changed, so change the mutation"
+        )
+    return source.replace(mutation.old, mutation.new)
+
+
+_HW = "tests/egress_hw/"
+LANE = (f"{_HW}test_lane.py", "-k", "not runs_are_decoded")
+INTAKE = (f"{_HW}test_intake.py", "-k", "not keeps_up")
+CORE = (f"{_HW}test_core.py",)
+
+TESTS = {
+    "lane": LANE,
+    "lane_queue": LANE,
+    "class_table": (f"{_HW}test_class_table.py",),
+    "sequencer": (f"{_HW}test_sequencer.py",),
+    "collector": (f"{_HW}test_collector.py",),
+    "dequantizer": (f"{_HW}test_dequantizer.py",),
+    "intake": INTAKE,
+    "splitter": INTAKE,
+    "row_splitter": INTAKE,
+    "loader": INTAKE,
+    "row_loader": INTAKE,
+    "groups": INTAKE,
+    "dealer": (f"{_HW}test_dealer.py",),
+    "header": (f"{_HW}test_header.py",),
+    "status": (f"{_HW}test_status.py", f"{_HW}test_core.py"),
+    "core": CORE,
+    "bits": (f"{_HW}test_bits.py",),
+    "axi": (f"{_HW}test_verilog.py", "-k", "bytes_and_lanes"),
+}
+"""Tests by module."""
+
+MUTATIONS = (
+    # Headers and shares of weights.
+    Mutation("header", "(exponent == 0)", "(exponent == 1)", "a subnormal step passes"),
+    Mutation("header", "254 - 16, 254 - 8", "254 - 8, 254 - 8", "products overflow"),
+    Mutation("header", "setting.order[3] & ~", "setting.order[2] & ~", "raw widths are refused"),
+    Mutation("header", " & (self.index != 0)", "", "an error outlives its header"),
+    Mutation("dealer", "more.eq(~more & ~no_extra)", "more.eq(~no_extra)", "larger shares for all"),
+    Mutation("dealer", "extra.eq(last - extra)", "extra.eq(last - extra + 1)", "one share more"),
+    Mutation("dealer", "no_rows & no_extra, no_rows", "no_rows, no_rows", "the last group is lost"),
+    # Splitting.
+    Mutation("splitter", "(words == 0)", "(words == 1)", "empty segments pass"),
+    Mutation("splitter", "words > most_words", "words >= most_words", "full segments are refused"),
+    Mutation("splitter", "self._upper[12:14].any()", "self._upper[12]", "a reserved bit passes"),
+    Mutation("splitter", "self._upper[14:] > ", "self._upper[14:] > 1 + ", "no such setting"),
+    Mutation("splitter", "number.eq(~0)", "number.eq(0)", "segments are counted from 1"),
+    Mutation("splitter", "(self._lane == 0))", "0)", "a slot is filled that is not free"),
+    Mutation("splitter", "bank.eq(~bank)", "bank.eq(bank)", "all rounds go to one bank"),
+    Mutation("splitter", "busy[slot].eq(0)", "busy[slot].eq(1)", "slots are never free again"),
+    Mutation(
+        "splitter",
+        "self._padded & ~self._word_heads",
+        "0",
+        "a record begins after zeros in a beat",
+    ),
+    Mutation("splitter", "& ~self._inside[1])", ")", "three records' settings at once"),
+    Mutation("row_splitter", "self._tail_gone.eq(0)", "self._tail_gone.eq(1)", "tails are lost"),
+    Mutation("row_splitter", "within[log:].any()", "within[log:].all()", "short segments"),
+    Mutation("row_splitter", "Mux(last_lane, behind, ~0)", "behind", "too few marks"),
+    Mutation("row_splitter", "place.first.eq(self._first)", "place.first.eq(0)", "numbers go on"),
+    # Loading.
+    Mutation("loader", "address.eq(~words)", "address.eq(~words + 1)", "words are a place off"),
+    Mutation("loader", "self.word[30:]", "self.word[30]", "two settings of four"),
+    Mutation("loader", "(mixed << 5)", "(mixed << 4)", "another polynomial"),
+    Mutation("loader", "self.intact.eq(crc == expected)", "self.intact.eq(1)", "no CRC at all"),
+    Mutation("loader", "self.done.eq(closing & ends)", "self.done.eq(closing)", "groups too soon"),
+    Mutation(
+        "loader", "Mux(self.begin, words == 1,", "Mux(self.begin, 0,", "segments of a word go on"
+    ),
+    Mutation("row_loader", "Mux(begin, number,", "Mux(begin, 0,", "CRC without the number"),
+    Mutation("row_loader", "ROWS_DEPTH - ROWS_SLACK", "ROWS_DEPTH", "the queue runs over"),
+    Mutation("row_loader", "loader.done | marks[-1]", "loader.done", "marks are not told"),
+    Mutation("groups", "fetch.eq(complete.all() & (shows", "fetch.eq(complete.any() & (shows",
+             "one loader is enough"),
+    Mutation("groups", "bank.eq(bank ^ group.last_of_round)", "bank.eq(~bank)", "a bank a group"),
+    Mutation("groups", "fell.eq(~first & (fell | falls))", "fell.eq(~first & falls)", "lengths"),
+    Mutation("groups", "self.done[number] & ~self.stop", "self.done[number]", "after an error"),
+    Mutation("intake", "at[1:] - (low[-1] & ~at[0])", "at[1:]", "numbers above 2**15"),
+    Mutation("intake", "queue.stop.eq(splitter.stop)", "queue.stop.eq(0)", "after an error"),
+    Mutation("intake", "beat << width", "beat << 32", "rows of a word"),
+    # Class table.
+    Mutation("class_table", "Mux(joint, 4, 2)", "Mux(joint, 3, 2)", "magnitudes are off"),
+    Mutation("class_table", "symbols.eq(Mux(half, 3, 1))", "symbols.eq(1)", "half classes"),
+    Mutation("class_table", "length[5] & (length[:5].any() | second)", "length[5]", "32 bits"),
+    Mutation("class_table", "zeros ^ (setting.swap & (", "zeros ^ (0 & (", "no swap"),
+    Mutation("class_table", "grows.eq(reached)", "grows.eq(0)", "suffixes grow once"),
+    # Lanes and what they do in step.
+    Mutation("sequencer", "state.stale == 0", "1", "what was valid before"),
+    Mutation("sequencer", "kept.beat + 1 == ", "kept.beat + 2 == ", "a beat less"),
+    Mutation("sequencer", "~ending & (live == 0)", "1", "a record begins in the other"),
+    Mutation("sequencer", "kept.beat < kept.lengths[number]", "0", "all lanes to the end"),
+    Mutation("sequencer", "pops | (state.bank != bank)", "pops", "rounds of unequal groups"),
+    Mutation("lane", "longer.eq(now.zero & ", "longer.eq(now.zero & 0 & ", "half classes"),
+    Mutation("lane", "now.go & in_field & bad", "in_field & bad", "what was behind the segment",
+             (f"{_HW}test_lane.py", "-k", "behind_a_segments_end")),
+    Mutation("lane", "upper_address.eq(Mux(sum_[5] | sum_[4],", "upper_address.eq(Mux(sum_[5],",
+             "the upper half of the word after"),
+    Mutation("lane", "behind = next_position[-1] &", "behind = 0 &", "no overrun by little"),
+    Mutation("lane_queue", "(written - read)[:bits] <= D - 2", "(written - read)[:bits] <= D",
+             "the queue runs over"),
+    Mutation("lane_queue", "Mux(start, now_written, ", "Mux(0, now_written, ", "left from before"),
+    Mutation("lane_queue", "Mux(found.over, 2, 1)", "Mux(found.over, 1, 2)", "the reasons"),
+    Mutation("lane_queue", "found.damaged\n            |", "0\n            |", "damage passes"),
+    # Behind the lanes.
+    Mutation("collector", "written + arrives", "written + 1", "places are passed over"),
+    Mutation("collector", "self.gives < DEPTH", "self.gives <= DEPTH", "one too many"),
+    Mutation("collector", "level.error | ~kept", "level.error", "lanes that have no weight"),
+    Mutation("collector", "(held == 0) & ~Cat(inside).any()", "(held == 0)", "empty too soon"),
+    Mutation("dequantizer", "rest[:-1].any() | kept[0]", "1", "halves are rounded up"),
+    Mutation("dequantizer", "self.zero | (shift == B - 1)", "(shift == B - 1)", "zero is ignored"),
+    Mutation("status", "with m.If(~seen):", "with m.If(1):", "the next beat's lanes"),
+    Mutation("status", "lane + context * L", "lane + context", "the segment's number"),
+    Mutation("status", "base.eq(base + L * C)", "base.eq(base + L)", "rounds are counted"),
+    Mutation("core", "prepared & collector.empty", "prepared", "the step of the record before"),
+    Mutation("core", "Mux(lane.error, lane.magnitude[:2], 0)", "lane.magnitude[:2]", "all lost"),
+    Mutation("core", "Mux(joint, threshold_of(setting), 0)", "0", "no threshold"),
+    Mutation("bits", "count = Cat(Mux(high_none, low_count, high_count)", "count = Cat(high_count",
+             "places in the lower half"),
+    Mutation("axi", "Cat(*reversed(from_first))", "Cat(*from_first)", "bytes in the other order"),
+    Mutation("axi", "self.m_axis_tuser.eq(beat.error)", "self.m_axis_tuser.eq(0)", "no flags"),
+)  # fmt: skip
+"""What tests must catch."""
