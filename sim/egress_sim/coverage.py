@@ -21,7 +21,7 @@ from typing import Any
 from egress.record import Header, find_segments, pack_segment
 from egress_hw import verilog
 from egress_hw.tools import Progress
-from egress_sim import fast, faults
+from egress_sim import compiled, fast, faults
 from egress_sim.coverage_bins import Bin, all_bins, bins_of
 from egress_sim.coverage_probes import ProbedCore
 from egress_sim.coverage_streams import records_of_settings
@@ -117,7 +117,7 @@ def measure(
     sources : sequence of str
         Of `SOURCES`.
     cache : Path, optional
-        As of `egress_sim.fast.build`.
+        As of `egress_sim.compiled.build`.
     progress : callable, optional
         Told of builds.
 
@@ -127,7 +127,7 @@ def measure(
         If a core gives anything but what it must: then nothing is said of coverage.
     """
     core = ProbedCore(shape)
-    harness = fast.build(core.verilog(), verilog.TOP, cache=cache, progress=progress)
+    harness = compiled.build(core.verilog(), verilog.TOP, cache=cache, progress=progress)
     filled = {}
     for source in sources:
         with _covered(core.bins) as found:

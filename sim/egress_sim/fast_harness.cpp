@@ -193,7 +193,7 @@ class Driver {
     }
 
   private:
-    // The next cycle begins, with what the inputs are now (`egress_sim.fast.DRIVEN`).
+    // The next cycle begins, with what the inputs are now (`egress_sim.compiled.DRIVEN`).
     void step() {
 #ifdef BOTH_EDGES
         model.clk = !model.clk;

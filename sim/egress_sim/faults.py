@@ -150,7 +150,7 @@ def inject(
     Parameters
     ----------
     harness : Path
-        Of `egress_sim.fast.build`, for the core of ``shape``.
+        Of `egress_sim.compiled.build`, for the core of ``shape``.
     shape : Shape
     count, seed : int
         The same seed gives the same faults.

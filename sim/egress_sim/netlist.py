@@ -7,7 +7,7 @@ from typing import Literal
 from egress_hw.boards import board
 from egress_hw.families import synthesis_command
 from egress_hw.tools import Progress, ToolError
-from egress_sim import fast
+from egress_sim import compiled
 
 Netlist = Literal["ice40", "ecp5"]
 """Families that there are models of all cells for."""
@@ -28,9 +28,9 @@ def build(
 ) -> Path:
     """Synthesize a core for a family and build the simulator of that netlist.
 
-    Parameters and errors are as of `egress_sim.fast.build`.
+    Parameters and errors are as of `egress_sim.compiled.build`.
     """
-    return fast.build(
+    return compiled.build(
         verilog,
         top,
         script=synthesis_command(board(BOARDS[netlist]), top),

@@ -35,11 +35,6 @@ class Source:
     tensors: tuple[np.ndarray, ...]
 
     @property
-    def level_bits(self) -> int:
-        """8, or 16 if a level needs that."""
-        return 16 if any(np.abs(t.astype(np.int32)).max() > 127 for t in self.tensors) else 8
-
-    @property
     def weights(self) -> int:
         """In all tensors."""
         return sum(tensor.size for tensor in self.tensors)
@@ -101,7 +96,7 @@ def drawn(lanes: int, rounds: int = 12, rates: Sequence[float] = tuple(RATES)) -
 
 
 def read(file: Path) -> Source:
-    """Read the matrices of levels of a file: integers, or compressed.
+    """Read the matrices of levels of a file: integers, or compressed; clipped to 8 bits.
 
     Raises
     ------
@@ -112,7 +107,11 @@ def read(file: Path) -> Source:
     """
     with open_tensors(file) as tensors:
         found = [tensors.matrix(name) for name in tensors.names]
-    levels = tuple(matrix.array for matrix in found if matrix and matrix.is_levels)
+    levels = tuple(
+        np.clip(matrix.array, -127, 127).astype(np.int8)
+        for matrix in found
+        if matrix and matrix.is_levels
+    )
     if not levels:
         raise ValueError(
             f"{file}: holds no matrix of levels; give whole numbers or a compressed file"
@@ -153,7 +152,6 @@ def measure(
                     stream,
                     lanes=count,
                     output="level",
-                    max_level_bits=source.level_bits,
                     buffer="small",
                     bus=bus,
                     contexts=CONTEXTS,

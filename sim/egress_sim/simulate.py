@@ -13,7 +13,7 @@ from egress_hw import verilog
 from egress_hw.core import buffer_exponent
 from egress_hw.signatures import Output
 from egress_hw.tools import Progress, tool_version
-from egress_sim import fast, runner, volume
+from egress_sim import compiled, fast, runner, volume
 from egress_sim.expected import expect
 from egress_sim.netlist import NETLISTS, Netlist
 from egress_sim.netlist import build as build_netlist
@@ -44,7 +44,7 @@ def fast_harness(
     text = core_verilog(shape, cache=cache)
     if netlist:
         return build_netlist(text, verilog.TOP, netlist, cache=cache, progress=progress)
-    return fast.build(text, verilog.TOP, cache=cache, progress=progress)
+    return compiled.build(text, verilog.TOP, cache=cache, progress=progress)
 
 
 def core_verilog(shape: Shape, *, cache: Path | None = None) -> str:

@@ -8,7 +8,7 @@ import pytest
 import egress
 from egress.cli import main
 from egress.record import Header, pack_segment
-from egress_sim import fast, runner
+from egress_sim import compiled, fast, runner
 from egress_sim.result import Mismatch
 from egress_sim.shape import Shape
 from egress_sim.simulate import fast_harness, simulate
@@ -75,7 +75,7 @@ def test_every_wrong_weight_is_counted_and_the_first_is_placed(tmp_path):
 @pytest.mark.parametrize("gaps", [None, 0.5])
 @pytest.mark.parametrize("stalls", [None, [1, 1, 0]])
 def test_driver_carries_every_word_and_counts_every_cycle(tmp_path, gaps, stalls):
-    built = fast.build(REPEATER, "repeater")
+    built = compiled.build(REPEATER, "repeater")
     stream = model_stream(10_000)
     words = len(stream) // 4
     tally, happened = fast.carry(built, stream, tmp_path, ONE, gaps=gaps, stalls=stalls)
@@ -110,7 +110,7 @@ module core(clk, word, valid);
   endfunction
 endmodule
 """
-    assert fast.driven(text, "core").split("\n") == [
+    assert compiled.driven(text, "core").split("\n") == [
         "",
         "module driven(input  clk, input [31:0] word, output  valid);",
         "reg [31:0] word_driven;",
@@ -123,7 +123,7 @@ endmodule
 
 def test_driver_that_cannot_be_compiled_is_told():
     with pytest.raises(runner.ToolError, match="could not build nothing"):
-        fast.build("module nothing(input clk); endmodule\n", "nothing")
+        compiled.build("module nothing(input clk); endmodule\n", "nothing")
 
 
 def test_command_finds_what_the_golden_model_needs_and_compares_it_all(capsys):

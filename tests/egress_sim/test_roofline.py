@@ -18,10 +18,11 @@ def test_drawn_streams_have_two_rounds_and_are_no_longer_than_a_minute_allows():
     assert large.weights == 2 * int(10_000 * roofline.CONTEXTS * roofline.SEGMENT_BITS / 1.2)
 
 
-def test_files_of_levels_are_read_and_their_width_is_found(tmp_path):
+def test_files_of_levels_are_read_and_clipped_to_8_bits(tmp_path):
     np.savez(tmp_path / "model.npz", a=np.full((3, 5), 128, np.int16), note=np.int64(7))
     source = roofline.read(tmp_path / "model.npz")
-    assert (source.name, source.weights, source.level_bits) == ("model", 15, 16)
+    assert (source.name, source.weights) == ("model", 15)
+    assert [tensor.max() for tensor in source.tensors] == [127]
 
 
 def test_file_without_levels_is_refused(tmp_path, capsys):

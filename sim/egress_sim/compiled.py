@@ -1,0 +1,161 @@
+"""Simulators of cores, compiled together with a driver in C++ (fast_harness.cpp).
+
+The core's Verilog is simplified and flattened by yosys first, which gives half as much speed again,
+then verilated. It is evaluated once a cycle: its inputs come from registers (`driven`), so that all
+that is combinational follows the edge, and both edges of the clock are alike.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from egress_hw import tools
+from egress_hw.tools import Progress, ToolError
+from egress_sim import runner
+
+CACHE_VERSION = 2
+
+# Each module once, before there is a copy of it for each lane.
+SIMPLIFY = (
+    "proc; opt -full; wreduce; opt_clean; flatten; opt_expr; opt_clean -purge; splitnets -driver"
+)
+
+DRIVEN = "driven"
+"""The top module that is simulated."""
+
+# No threads: on a machine that has other work to do, two are slower than one.
+VERILATOR_OPTIONS = (
+    *("--cc", "--exe", "--prefix", "Vmodel", "-O3", "--x-assign", "fast", "--x-initial", "fast"),
+    *("--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-ALWNEVER", "--timescale", "1ns/1ps"),
+)
+
+# As in `runner`: the wheel leaves out how to include a precompiled header.
+MAKE_VARIABLES = ("OPT_SLOW=-O0", "CFG_CXXFLAGS_PCH_I=-include")
+# More than -O1 gives no more speed, and takes twice the time.
+OPTIMIZED = ("OPT_FAST=-O1", "OPT_GLOBAL=-O2")
+# A netlist runs small files only, which take less time than an optimized build.
+PLAIN = ("OPT_FAST=-O0", "OPT_GLOBAL=-O0")
+
+HARNESS = "harness"
+
+
+def build(
+    verilog: str,
+    top: str,
+    *,
+    script: str = SIMPLIFY,
+    cells: Sequence[Path] = (),
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build the simulator of a core, or find the one built earlier from the same text and tools.
+
+    Parameters
+    ----------
+    verilog : str
+        Source text.
+    top : str
+        Its top module, which has the ports of `egress_hw.axi.AxiCore`.
+    script : str
+        What yosys does with it first; a synthesis command makes it a netlist.
+    cells : sequence of Path
+        Verilog files of the cells that are used then. What they include is beside one of them.
+    cache : Path, optional
+        Where simulators are kept; default a folder of the user's cache directory.
+    progress : callable, optional
+        Told when a build begins.
+
+    Returns
+    -------
+    harness : Path
+        The executable.
+
+    Raises
+    ------
+    ToolError
+        If a tool is missing, or the text does not build.
+    """
+    root = runner.verilator_root()
+    harness = (files("egress_sim") / "fast_harness.cpp").read_text()
+    parts = [verilog, top, harness, script, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    parts += PLAIN if cells else OPTIMIZED
+    parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
+    final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
+
+    def make(work: Path) -> None:
+        if progress:
+            progress(f"building the fast simulator of {top}; up to a minute or two")
+        (work / "model.v").write_text(verilog)
+        (work / "fast_harness.cpp").write_text(harness)
+        steps = (
+            f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
+        )
+        tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
+        text = (work / "model.v").read_text()
+        text += driven(text, top)
+        # Cells have an edge of their own.
+        (work / "model.v").write_text(text if cells else text.replace("posedge clk", "edge clk"))
+        _compile(work, top, root, cells)
+
+    runner.build_once(final, HARNESS, make)
+    return final / HARNESS
+
+
+def driven(verilog: str, top: str) -> str:
+    """Verilog of the module `DRIVEN`: ``top``, whose inputs but ``clk`` are registered.
+
+    Parameters
+    ----------
+    verilog : str
+        As yosys writes it, ports indented by two; ``top`` is in it.
+    top : str
+    """
+    module = re.search(rf"^module {top}\b.*?^endmodule", verilog, re.DOTALL | re.MULTILINE)
+    ports: list[tuple[str, str, str]] = re.findall(
+        r"^  (input|output) (?:(\[\d+:0\]) )?(\w+);", module[0] if module else "", re.MULTILINE
+    )
+    declared = [f"{direction} {width} {name}" for direction, width, name in ports]
+    inputs = [(width, name) for direction, width, name in ports if direction == "input"]
+    registers = {name: f"{name}_driven" for _, name in inputs if name != "clk"}
+    lines = [f"reg {width} {registers[name]};" for width, name in inputs if name in registers]
+    lines += [f"always @(posedge clk) {value} <= {name};" for name, value in registers.items()]
+    connected = [f".{name}({registers.get(name, name)})" for _, _, name in ports]
+    lines += [f"{top} core({', '.join(connected)});"]
+    return f"\nmodule {DRIVEN}({', '.join(declared)});\n" + "\n".join(lines) + "\nendmodule\n"
+
+
+def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
+    objects = work / "objects"
+    options = [*VERILATOR_OPTIONS, "--top-module", DRIVEN, "--Mdir", "objects", "-o", HARNESS]
+    options += [f"-I{folder}" for folder in sorted({str(cell.parent) for cell in cells})]
+    options += [] if cells else ["-CFLAGS", "-DBOTH_EDGES"]
+    # Files of another kind are included by these.
+    modules = [str(cell) for cell in cells if cell.suffix == ".v"]
+    sources = ["model.v", *modules, str(work.absolute() / "fast_harness.cpp")]
+    variables = [
+        *MAKE_VARIABLES,
+        *(PLAIN if cells else OPTIMIZED),
+        f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}",
+    ]
+    steps = [
+        [str(root / "bin" / "verilator"), *options, *sources],
+        ["make", "-s", f"-j{runner.BUILD_JOBS}", "-C", str(objects), "-f", "Vmodel.mk", *variables],
+    ]
+    # Of an outer make.
+    environment = {name: text for name, text in os.environ.items() if name != "MAKEFLAGS"}
+    environment["VERILATOR_ROOT"] = str(root)
+    log = work / "build.log"
+    for step in steps:
+        with log.open("a") as file:
+            done = subprocess.run(
+                step, cwd=work, env=environment, stdout=file, stderr=file, check=False
+            )
+        if done.returncode:
+            raise ToolError(f"{Path(step[0]).name} could not build {top}:\n{runner.tail(log)}")
+    (objects / HARNESS).replace(work / HARNESS)
+    shutil.rmtree(objects)
