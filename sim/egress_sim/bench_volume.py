@@ -82,7 +82,8 @@ class Happened:
         Status at the end.
     stuck : bool
         The watchdog ended the run.
-    seconds : float
+    seconds, cpu_seconds : float
+        On the clock; of a processor, by the engine "fast" only.
         Wall-clock time of the run.
     """
 
@@ -100,6 +101,7 @@ class Happened:
     error_segment: int = 0
     stuck: bool = False
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class BeatFile:

@@ -198,7 +198,7 @@ def carry(
 
 def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
     names = ("cycles", "words", "beats", "first_beat", "last_word", "startup", "idle", "consumer")
-    names += ("error", "reason", "error_segment", "stuck", "seconds")
+    names += ("error", "reason", "error_segment", "stuck", "seconds", "cpu_seconds")
     happened = Happened(**{name: said[name] for name in names})
     refusals = tuple(supply.refusals)
     missing, surplus = supply.weights - said["compared"], said["surplus"]

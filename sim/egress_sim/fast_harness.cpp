@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -111,7 +112,7 @@ struct Happened {
     uint64_t ran = 0, idle[8] = {};
     int64_t first_beat = -1, last_word = -1;
     bool stuck = false;
-    double seconds = 0;
+    double seconds = 0, cpu_seconds = 0;
 };
 
 class Driver {
@@ -136,6 +137,7 @@ class Driver {
         uint64_t cycle = 0, quiet = 0, idle = 0;
         size_t sent = 0;
         auto begin = Clock::now(), report = begin;
+        auto worked = std::clock();
         // `quiet` is what ends a run; a stop of 0 is never reached, as `cycle` is then not 0.
         while (quiet < order.quiet && idle < order.watchdog) {
             offered = offered || (sent < order.words && !gaps.now());
@@ -188,6 +190,7 @@ class Driver {
         happened.words = sent;
         happened.ran = cycle;
         happened.stuck = idle >= order.watchdog;
+        happened.cpu_seconds = double(std::clock() - worked) / CLOCKS_PER_SEC;
         happened.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
         return happened;
     }
@@ -340,10 +343,12 @@ Bytes read_file(const char *name) {
 
 void print(const Happened &h) {
     printf("{\"cycles\":%llu,\"words\":%llu,\"beats\":%llu,\"first_beat\":%lld,\"last_word\":%lld,"
-           "\"startup\":%llu,\"consumer\":%llu,\"stuck\":%s,\"seconds\":%.6f,\"idle\":[",
+           "\"startup\":%llu,\"consumer\":%llu,\"stuck\":%s,\"seconds\":%.6f,"
+           "\"cpu_seconds\":%.6f,\"idle\":[",
            (unsigned long long)h.cycles, (unsigned long long)h.words, (unsigned long long)h.beats,
            (long long)h.first_beat, (long long)h.last_word, (unsigned long long)h.startup,
-           (unsigned long long)h.consumer, h.stuck ? "true" : "false", h.seconds);
+           (unsigned long long)h.consumer, h.stuck ? "true" : "false", h.seconds,
+           h.cpu_seconds);
     for (int i = 0; i < 8; i++) printf("%s%llu", i ? "," : "", (unsigned long long)h.idle[i]);
     printf("],");
 }

@@ -121,8 +121,9 @@ class SimulationResult:
         Cycles without a beat: ``startup`` (no weight of a record yet, none of the one before left),
         ``input`` (for want of words, the bus being idle or busy), ``decoding``, ``consumer`` (a
         beat waits), ``error`` (stopped).
-    seconds, cycles_per_second : float
-        Of the simulation.
+    seconds, cpu_seconds, cycles_per_second : float
+        Of the simulation, on the clock; of a processor (by the engine "fast" only: without what
+        makes the beats that are expected); by the first.
     """
 
     lanes: int
@@ -155,6 +156,7 @@ class SimulationResult:
     steady_share: float
     stalls: dict[str, int]
     seconds: float
+    cpu_seconds: float
     cycles_per_second: float
 
     @property
@@ -228,5 +230,6 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
         steady_share=steady / roofline,
         stalls=stalls,
         seconds=round(happened.seconds, 3),
+        cpu_seconds=round(happened.cpu_seconds, 3),
         cycles_per_second=round(happened.cycles / happened.seconds) if happened.seconds else 0.0,
     )
