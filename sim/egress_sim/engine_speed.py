@@ -11,7 +11,7 @@ from egress_sim.runner import SimulationError
 from egress_sim.simulate import simulate
 
 BITS_PER_WEIGHT = 2.6
-ROUNDS = {1: 1000, 16: 200}
+BEATS = {1: 6_000_000, 16: 1_000_000}
 """Of the stream, by lanes: some seconds."""
 
 
@@ -47,7 +47,7 @@ def measure(
     outputs: Sequence[Output] = ("level", "float32"),
     *,
     runs: int = 5,
-    rounds: int | None = None,
+    beats: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Speed]:
     """Run cores on levels of about `BITS_PER_WEIGHT`, on a bus that is wide enough.
@@ -58,7 +58,7 @@ def measure(
     outputs : sequence of Output
     runs : int
         Of which the median is told.
-    rounds : int, optional
+    beats : int, optional
         Of the stream (`drawn`); default by lanes.
 
     Raises
@@ -67,7 +67,7 @@ def measure(
         If a weight is wrong.
     """
     for count in lanes:
-        [source] = drawn(count, rounds or ROUNDS.get(count, 100), [BITS_PER_WEIGHT])
+        [source] = drawn(count, beats or BEATS.get(count, 500_000), [BITS_PER_WEIGHT])
         stream = source.stream(count)
         bus = next((bus for bus in (32, 64) if bus >= 1.2 * BITS_PER_WEIGHT * count), 128)
         for output in outputs:

@@ -23,9 +23,6 @@ RATES = {0.5: 1.16, 1.2: 1.54, 2.6: 2.72, 6.0: 7.6}
 SEGMENT_BITS = 8 * 480
 """About what the encoder puts into a segment of the small profile."""
 
-MAX_WEIGHTS = 40_000_000
-"""Of a drawn stream: what takes a minute with many lanes."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -84,14 +81,16 @@ class Point:
     decoding: int
 
 
-def drawn(lanes: int, rounds: int = 12, rates: Sequence[float] = tuple(RATES)) -> Iterator[Source]:
-    """Draw levels of each of `RATES`, enough for about so many rounds of a core of ``lanes``.
+def drawn(
+    lanes: int, beats: int = 300_000, rates: Sequence[float] = tuple(RATES)
+) -> Iterator[Source]:
+    """Draw levels of each of `RATES`, about ``beats`` beats of a core of ``lanes``.
 
-    A round has a segment for each context of each lane. There are two rounds at least.
+    They fill whole rounds, of a segment for each context of each lane: two at least.
     """
     for bits in rates:
         a_round = int(lanes * CONTEXTS * SEGMENT_BITS / bits)
-        weights = a_round * max(2, min(rounds, MAX_WEIGHTS // a_round))
+        weights = a_round * max(2, round(beats * lanes / a_round))
         yield Source(name="drawn", tensors=(generalized_gaussian(RATES[bits], weights),))
 
 
@@ -126,7 +125,7 @@ def measure(
     buses: Sequence[int],
     sources: Sequence[Source] | None = None,
     *,
-    rounds: int = 12,
+    beats: int = 300_000,
     progress: Progress | None = None,
 ) -> Iterator[Point]:
     """Simulate cores on streams, every weight compared.
@@ -136,7 +135,7 @@ def measure(
     lanes, buses : sequence of int
     sources : sequence of Source, optional
         Default is `drawn` for each number of lanes.
-    rounds : int
+    beats : int
         Of `drawn`.
 
     Raises
@@ -145,7 +144,7 @@ def measure(
         If a weight is wrong.
     """
     for count in lanes:
-        for source in sources or drawn(count, rounds):
+        for source in sources or drawn(count, beats):
             stream = source.stream(count)
             for bus in buses:
                 found = simulate(

@@ -7,15 +7,18 @@ from egress.cli import main
 from egress_sim import roofline
 
 
-@pytest.mark.parametrize("source", [*roofline.drawn(1, 6)], ids=lambda source: str(source.weights))
+@pytest.mark.parametrize(
+    "source", [*roofline.drawn(1, 50_000)], ids=lambda source: str(source.weights)
+)
 def test_drawn_levels_take_the_bits_that_are_asked_for(source):
     bits = 8 * len(source.stream(1)) / source.weights
     assert min(abs(bits / wanted - 1) for wanted in roofline.RATES) < 0.06
 
 
-def test_drawn_streams_have_two_rounds_and_are_no_longer_than_a_minute_allows():
-    [large] = roofline.drawn(10_000, 12, [1.2])
-    assert large.weights == 2 * int(10_000 * roofline.CONTEXTS * roofline.SEGMENT_BITS / 1.2)
+def test_drawn_streams_fill_whole_rounds_and_two_at_least():
+    a_round = int(8 * roofline.CONTEXTS * roofline.SEGMENT_BITS / 6)
+    [short], [long] = roofline.drawn(8, 10, [6.0]), roofline.drawn(8, 7 * a_round // 8, [6.0])
+    assert (short.weights, long.weights) == (2 * a_round, 7 * a_round)
 
 
 def test_files_of_levels_are_read_and_clipped_to_8_bits(tmp_path):

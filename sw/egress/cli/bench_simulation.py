@@ -19,7 +19,7 @@ def roofline(options: argparse.Namespace) -> int:
         sources = [roofline.read(file) for file in find_files(options.files)]
     except ValueError as error:
         raise InputError(str(error)) from None
-    rounds = 3 if options.quick else 12
+    beats = 30_000 if options.quick else 300_000
     # Of the drawn levels and of each file.
     kinds = [None, *([source] for source in sources)]
     total = len(lanes) * len(buses) * (len(roofline.RATES) + len(sources))
@@ -30,7 +30,7 @@ def roofline(options: argparse.Namespace) -> int:
                 lanes,
                 buses,
                 kind,
-                rounds=rounds,
+                beats=beats,
                 progress=lambda line: bar(len(points), total, line),
             ):
                 points.append(point)
