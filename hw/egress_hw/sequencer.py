@@ -163,13 +163,11 @@ class Sequencer(wiring.Component):
         fresh = Signal(init=1)  # a record begins
         live = Signal(range(C + 1))
         ending = Signal()
-        may, begins, skips, fits = Signal(), Signal(), Signal(), Signal()
-        # Registered: of the group that waits, which stays until it begins.
-        m.d.sync += fits.eq(self.groups.valid & ~self.groups.ready)
+        may, begins, skips = Signal(), Signal(), Signal()
         m.d.comb += may.eq((here == next_start) & ~state.active)
         m.d.comb += skips.eq(may & no_more)
         m.d.comb += begins.eq(
-            may & ~no_more & fits & (~fresh | (self.ready & ~ending & (live == 0)))
+            may & ~no_more & self.groups.valid & (~fresh | (self.ready & ~ending & (live == 0)))
         )
         m.d.comb += self.groups.ready.eq(begins)
         m.d.comb += self.begin.eq(begins & fresh)

@@ -17,7 +17,7 @@ import numpy as np
 from egress.costs import FORBIDDEN, Floats, codeword_lengths, segment_costs
 from egress.pack import Ints
 from egress.record import MAX_SETTINGS
-from egress.search import ORDERS, Family, best_setting
+from egress.search import ORDERS, Family, best_setting, waits
 from egress.setting import Mode, Setting
 from egress.statistics import Statistics
 
@@ -58,7 +58,7 @@ def choose(statistics: Statistics, family: Family = "auto") -> Choice:
     """
     segments = len(statistics.counts)
     everything = np.ones(segments, bool)
-    pool = _Pool(statistics)
+    pool = _Pool(statistics, family)
     pool.add(best_setting(statistics, everything, family))
     # What can code every segment, whatever the others cannot.
     pool.add(_fallback(statistics, family))
@@ -82,13 +82,15 @@ def choose(statistics: Statistics, family: Family = "auto") -> Choice:
     return Choice(
         [pool.settings[chosen[i]] for i in used],
         np.searchsorted(used, index),
-        pool.limited[np.array(chosen)[index], np.arange(segments)],
+        pool.bits[np.array(chosen)[index], np.arange(segments)],
     )
 
 
-def choose_among(statistics: Statistics, settings: list[Setting]) -> Choice:
+def choose_among(
+    statistics: Statistics, settings: list[Setting], family: Family = "auto"
+) -> Choice:
     """Choose for each segment the cheapest of ``settings``; at most four may be in use."""
-    pool = _Pool(statistics)
+    pool = _Pool(statistics, family)
     for setting in settings:
         pool.add(setting)
     index = pool.assign(list(range(len(settings))))
@@ -96,7 +98,7 @@ def choose_among(statistics: Statistics, settings: list[Setting]) -> Choice:
     return Choice(
         [settings[i] for i in used],
         np.searchsorted(used, index),
-        pool.limited[index, np.arange(len(statistics.counts))],
+        pool.bits[index, np.arange(len(statistics.counts))],
     )
 
 
@@ -125,11 +127,14 @@ def _quantiles(key: Floats, parts: int) -> Ints:
 class _Pool:
     """Settings that were tried, with what each costs in every segment."""
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, family: Family) -> None:
         self._statistics = statistics
+        self._family: Family = family
         self.settings: list[Setting] = []
         # Bits of each segment, FORBIDDEN where it cannot be coded or has too many codewords.
-        self.limited = np.zeros((0, len(statistics.counts)), np.int64)
+        self.bits = np.zeros((0, len(statistics.counts)), np.int64)
+        # The same, with what the family adds.
+        self.limited = self.bits
 
     def add(self, setting: Setting) -> None:
         if setting in self.settings:
@@ -137,8 +142,18 @@ class _Pool:
         costs = segment_costs(self._statistics, setting)
         slow = costs.codewords > self._statistics.counts
         self.settings.append(setting)
-        limited = np.where(slow, FORBIDDEN, np.minimum(costs.bits, FORBIDDEN))
+        bits = np.where(slow, FORBIDDEN, np.minimum(costs.bits, FORBIDDEN))
+        limited = np.minimum(bits + self._waits(setting), FORBIDDEN)
+        self.bits = np.vstack([self.bits, bits])
         self.limited = np.vstack([self.limited, limited])
+
+    def _waits(self, setting: Setting) -> Ints:
+        s = self._statistics
+        if self._family != "steady" or setting.mode is not Mode.PLAIN:
+            return np.zeros(len(s.counts), np.int64)
+        segment, symbol = s.symbol_tail.T
+        found = s.symbols @ waits([setting], np.arange(s.symbols.shape[1]))[0]
+        return found + np.bincount(segment, waits([setting], symbol)[0], len(found)).astype(int)
 
     def best(self) -> list[int]:
         """Find up to four settings that serve all segments best, one after another."""

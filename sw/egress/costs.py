@@ -95,6 +95,14 @@ def length_grid(settings: list[Setting], symbols: NDArray[np.integer], following
         Whole numbers: ``following`` bits are counted with each codeword, and `FORBIDDEN` stands
         for one that breaks the window rule.
     """
+    zeros, suffix = class_grid(settings, symbols)
+    length = zeros + 1 + suffix + following
+    broken = (length > WINDOW_BITS) | (symbols > MAX_SYMBOL)
+    return np.where(broken, FORBIDDEN, length).astype(np.float64)
+
+
+def class_grid(settings: list[Setting], symbols: NDArray[np.integer]) -> tuple[Ints, Ints]:
+    """Zeros before the one, and bits behind it, of the codewords of `length_grid`."""
     symbols = symbols.astype(np.int64)
     fields = [(s.order, s.head, s.first, s.half, s.first_half, s.swap) for s in settings]
     columns = (column[:, None] for column in np.array(fields, np.int64).T)
@@ -111,10 +119,7 @@ def length_grid(settings: list[Setting], symbols: NDArray[np.integer], following
     past = np.where(in_head, above % size, past)
     suffix += half & (past >> np.where(in_head, order, order + growth) > 0)
     suffix = np.where(above < 0, first + first_half + (first_half & (symbols >> first > 0)), suffix)
-    zeros = np.where(swap & (index < 2), 1 - index, index)
-    length = zeros + 1 + suffix + following
-    broken = (length > WINDOW_BITS) | (symbols > MAX_SYMBOL)
-    return np.where(broken, FORBIDDEN, length).astype(np.float64)
+    return np.where(swap & (index < 2), 1 - index, index), suffix
 
 
 def _run_costs(setting: Setting, run: Ints, big: bool, closes: bool) -> tuple[Ints, Ints]:

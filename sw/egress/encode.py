@@ -67,7 +67,8 @@ def encode(
         Deal weights in turn to this many segments (1..256); 1 keeps runs of consecutive weights.
     lanes : int
         Lanes of the core that the record is meant for (any core decodes it): segments are made
-        equal, and their number a multiple of the lanes, so that no lane waits for another.
+        equal, their number a multiple of the lanes, and long codewords rare
+        (`egress.search.STEADY_BITS`), so that no lane waits for another.
     segment_weights : int or None
         Weights a segment; by default as many as fit the profile's buffer. Give a divisor of the
         row length to keep segments within matrix rows.
@@ -154,6 +155,7 @@ def lay_out(
 
     if not 1 <= lanes <= MAX_LANES:
         raise ValueError(f"lanes must be within 1..{MAX_LANES}, not {lanes}")
+    family: Family = "steady" if code == "auto" and lanes > 1 else code
     layout = Header(
         level_bits=level_bits,
         step_bits=step_to_bits(step),
@@ -165,7 +167,7 @@ def lay_out(
         words=0,
     )
     if segment_weights:
-        choice = choose(_count(flat, layout, threads), code)
+        choice = choose(_count(flat, layout, threads), family)
         worst, capacity = int(choice.bits.max()), 32 * layout.buffer_words
         if worst > capacity:
             raise ValueError(
@@ -174,7 +176,7 @@ def lay_out(
                 f"{segment_weights * capacity // worst} weights fit"
             )
     else:
-        layout, choice = _fit(flat, layout, lanes, code, threads)
+        layout, choice = _fit(flat, layout, lanes, family, threads)
     words = int((1 - (-choice.bits // 32)).sum())
     return replace(layout, settings=tuple(choice.settings), words=words), choice
 
@@ -192,7 +194,9 @@ def _fit(
     while True:
         statistics = _count(flat, layout, threads)
         # Settings that were chosen for other segments tell well enough which size will fit.
-        choice = choose_among(statistics, settings) if settings else choose(statistics, family)
+        choice = (
+            choose_among(statistics, settings, family) if settings else choose(statistics, family)
+        )
         if choice.bits.max() >= FORBIDDEN:  # but not always
             choice = choose(statistics, family)
         worst = int(choice.bits.max())

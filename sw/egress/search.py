@@ -12,13 +12,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.costs import Floats, length_grid
+from egress.costs import Floats, class_grid, length_grid
 from egress.pack import Ints, slots_of
 from egress.setting import MAX_RUN, STRIDES, THRESHOLDS, WINDOW_BITS, Mode, Setting
 from egress.statistics import MAX_SYMBOLS, RUNS, Statistics
 
-Family = Literal["auto", "eg"]
-"""``auto``: every mode of the format. ``eg``: pure exp-Golomb, plain mode with head 0."""
+Family = Literal["auto", "eg", "steady"]
+"""``auto``: every mode of the format. ``eg``: pure exp-Golomb, plain mode with head 0. ``steady``:
+as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for."""
+
+STEADY_ZEROS, STEADY_BITS = 7, 12
+"""Codewords of more zeros, or longer, take a lane two steps or more. Without runs these are never
+made up for, and one lane that waits makes all others wait: in ``steady`` such a codeword counts as
+`_WAIT` bits more."""
+
+_WAIT = 64
 
 ORDERS = range(14)
 _RUN_ORDERS = range(10)
@@ -107,11 +115,14 @@ def _slot_codes() -> list[Setting]:
 @lru_cache(maxsize=32)
 def _table(codes: str, size: int) -> Floats:
     """Lengths of the symbols below ``size`` in each of some codes, shape (codes, size)."""
-    return length_grid(_CODES[codes](), np.arange(size), codes == "run")
+    settings, symbols = _CODES[codes](), np.arange(size)
+    lengths = length_grid(settings, symbols, codes == "run")
+    return lengths + waits(settings, symbols) if codes == "steady" else lengths
 
 
 _CODES = {
     "plain": _plain_codes,
+    "steady": _plain_codes,
     "eg": _exp_golomb_codes,
     "magnitude": _magnitude_codes,
     "run": _run_codes,
@@ -211,6 +222,12 @@ def _cheapest_slots(small: _Histogram, big: _Histogram) -> tuple[float, Setting]
     return best
 
 
+def waits(settings: list[Setting], symbols: Ints) -> Ints:
+    """Bits that `STEADY_BITS` adds to codewords in the plain mode, shape (settings, symbols)."""
+    zeros, suffix = class_grid(settings, symbols)
+    return _WAIT * ((zeros > STEADY_ZEROS) | (zeros + 1 + suffix > STEADY_BITS))
+
+
 def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Family) -> Setting:
     """Find the setting with the fewest bits over some of the segments.
 
@@ -223,7 +240,8 @@ def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Fami
     in_tail = member[s.symbol_tail[:, 0]]
     table = s.symbols[member].sum(axis=0, dtype=np.int64)
     listed = s.symbol_tail[in_tail, 1].astype(np.int64)
-    best = _cheapest("eg" if family == "eg" else "plain", _Histogram.of(table, listed))
+    codes = {"auto": "plain"}.get(family, family)
+    best = _cheapest(codes, _Histogram.of(table, listed))
     if family == "eg":
         return best[1]
     largest = int(max(np.flatnonzero(table)[-1:].sum(), listed.max(initial=0)))

@@ -12,6 +12,7 @@ from egress import BitstreamError, Mode, Reason, Setting
 from egress.costs import segment_costs
 from egress.record import Header, crc16, find_segments, pack_segment
 from egress.reference import decode_segment, encode_segment
+from egress.search import STEADY_BITS, STEADY_ZEROS
 from egress.setting import MAX_RUN
 from egress.statistics import gather
 from tests.egress.strategies import levels_for, settings_of
@@ -281,6 +282,23 @@ def test_segments_for_lanes_are_equal_and_a_multiple_of_them(lanes):
         assert lengths.max() - lengths.min() < max(lanes, len(lengths))
         assert (egress.decode(record).levels == levels).all()
     assert Header.unpack(egress.encode([1, 2, 3], lanes=8)).segments == 3
+
+
+def test_codes_for_lanes_have_few_codewords_that_take_a_lane_two_steps():
+    # Of the shape of trained weights at 5.8 bits each, where nothing but the plain mode is used.
+    levels = np.random.default_rng(5).laplace(0, 8, 60_000).round().clip(-127, 127).astype(np.int8)
+    long, bits = [], []
+    for lanes in (1, 2):
+        header = Header.unpack(egress.encode(levels, lanes=lanes))
+        assert {setting.mode for setting in header.settings} == {Mode.PLAIN}
+        setting = header.settings[0]
+        words = {level: encode_segment([int(level)], setting, 8) for level in np.unique(levels)}
+        lengths = np.array([len(words[level]) for level in levels])
+        zeros = np.array([words[level].index("1") for level in levels])
+        long.append(((zeros > STEADY_ZEROS) | (lengths > STEADY_BITS)).mean())
+        bits.append(lengths.mean())
+    assert long[1] < 0.0005 < 0.002 < long[0]
+    assert bits[1] < 1.005 * bits[0]
 
 
 @settings(max_examples=300, deadline=None)

@@ -82,7 +82,7 @@ def test_the_ports_are_listed_clock_and_input_first(text):
 
 def test_there_is_one_module_for_all_lanes(text):
     found = modules(text)
-    assert [name for name in found if "_lane" in name] == [f"{TOP}_lane"]
+    assert [name for name in found if "_lane" in name] == [f"{TOP}_lane", f"{TOP}_lane_queue"]
     assert re.findall(rf"^  {TOP}_lane (\w+) \($", found[f"{TOP}_core"], re.MULTILINE) == [
         "lane_0",
         "lane_1",

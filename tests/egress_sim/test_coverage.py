@@ -4,7 +4,9 @@ import pytest
 from amaranth.hdl import Fragment
 
 from egress import Mode, Setting
-from egress_sim import coverage
+from egress.record import Header, pack_segment
+from egress_hw import verilog
+from egress_sim import compiled, coverage, fast
 from egress_sim.coverage_bins import all_bins, bins_of
 from egress_sim.coverage_probes import ProbedCore
 from egress_sim.shape import Shape
@@ -19,6 +21,24 @@ BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
 def test_the_benches_streams_fill_every_bin(shape):
     measured = coverage.measure(shape, BITSTREAMS)
     assert not measured.empty
+
+
+@pytest.mark.cocotb
+def test_damage_of_a_segment_of_a_high_number_is_told_of(tmp_path):
+    # With several loaders, which count modulo 2**16. A bit each: 32 weights in a word.
+    shape, count, damaged = coverage.SHAPES[0], 34_000, 33_003
+    core = ProbedCore(shape)
+    harness = compiled.build(core.verilog(), verilog.TOP)
+    body = [pack_segment(0, bytes(4), number) for number in range(count)]
+    body[damaged] = body[damaged][:-1] + b"\1"
+    header = Header(
+        level_bits=8, step_bits=0x3C05, weights=32 * count, segment_weights=32, interleave=1,
+        buffer=5, settings=(Setting(Mode.RAW),), words=2 * count,
+    )  # fmt: skip
+    stream = header.pack() + b"".join(body)
+    tally, happened = fast.carry(harness, stream, tmp_path, shape)
+    assert (tally.mismatches, tally.flagged) == (0, 32)
+    assert (happened.reason, happened.error_segment) == (7, damaged)
 
 
 SHAPE = Shape(lanes=2, output="level", max_level_bits=8, buffer=5, bus=64, contexts=2)

@@ -109,14 +109,15 @@ MUTATIONS = (
         "loader", "Mux(self.begin, words == 1,", "Mux(self.begin, 0,", "segments of a word go on"
     ),
     Mutation("row_loader", "Mux(begin, number,", "Mux(begin, 0,", "CRC without the number"),
-    Mutation("row_loader", "ROWS_DEPTH - ROWS_SLACK", "ROWS_DEPTH", "the queue runs over"),
+    Mutation("row_loader", "ROWS_DEPTH - ROWS_SLACK", "ROWS_DEPTH", "the queue runs over",
+             (f"{_HW}test_intake.py", "-k", "segments_that_differ")),
     Mutation("row_loader", "loader.done | marks[-1]", "loader.done", "marks are not told"),
     Mutation("groups", "fetch.eq(complete.all() & (shows", "fetch.eq(complete.any() & (shows",
              "one loader is enough"),
     Mutation("groups", "bank.eq(bank ^ group.last_of_round)", "bank.eq(~bank)", "a bank a group"),
     Mutation("groups", "fell.eq(~first & (fell | falls))", "fell.eq(~first & falls)", "lengths"),
-    Mutation("groups", "self.done[number] & ~self.stop", "self.done[number]", "after an error"),
-    Mutation("intake", "at[1:] - (low[-1] & ~at[0])", "at[1:]", "numbers above 2**15"),
+    Mutation("intake", "at[1:] - (low[-1] & ~at[0])", "at[1:]", "numbers above 2**15",
+             ("tests/egress_sim/test_coverage.py", "-k", "high_number")),
     Mutation("intake", "queue.stop.eq(splitter.stop)", "queue.stop.eq(0)", "after an error"),
     Mutation("intake", "beat << width", "beat << 32", "rows of a word"),
     # Class table.

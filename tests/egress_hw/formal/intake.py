@@ -37,14 +37,24 @@ class Given:
         self.type = Free
 
 
-def loosened(bench: Bench, changes: Mapping[str, str]) -> Any:
-    """Return the intake with a dealer and a CRC that tell anything at any time."""
+def loosened(
+    bench: Bench,
+    changes: Mapping[str, str],
+    others: Mapping[str, Mapping[str, str]] | None = None,
+) -> Any:
+    """Return the intake with a dealer and a CRC that tell anything at any time.
+
+    ``changes`` are of the splitter, ``others`` by module: of the loader or the queue of groups.
+    """
+    others = others or {}
     share = {"o.valid": 1, "o.payload.weights": 16, "o.payload.final": 1}
     dealer = Given(bench, SegmentDealer, share).type
     checker = Given(bench, WordChecker, {"intact": 1}).type
-    loader = mutated("egress_hw.loader", {}, {"WordChecker": checker})
+    loader = mutated("egress_hw.loader", others.get("loader", {}), {"WordChecker": checker})
+    groups = mutated("egress_hw.groups", others.get("groups", {}))
     splitter = mutated("egress_hw.splitter", changes, {"SegmentDealer": dealer})
     given = {"Loader": loader.Loader, "WordSplitter": splitter.WordSplitter}
+    given["GroupQueue"] = groups.GroupQueue
     return mutated("egress_hw.intake", {}, given)
 
 
@@ -80,6 +90,37 @@ def slots(lanes: int, contexts: int, changes: Mapping[str, str] | None = None) -
         "no group is offered in a slot that is taken",
         ~(dut.groups.valid & taken.bit_select(slot, 1)),
     )
+    return bench
+
+
+def complete(
+    lanes: int, contexts: int, changes: Mapping[str, Mapping[str, str]] | None = None
+) -> Bench:
+    """Count the closes in each slot: as many as the group has segments, when it is offered."""
+    bench = Bench()
+    m = bench.m
+    dut = add(bench, lanes, contexts, loosened(bench, {}, changes))
+    group: Any = dut.groups.payload
+    count = 2 * contexts
+    slot = Signal(range(count))
+    m.d.comb += slot.eq(Cat(group.context, group.bank))
+    close, occupied = dut.closes[0], Signal(count)
+    closed = [Signal(range(lanes + 2), name=f"closed_{number}") for number in range(count)]
+    for number in range(count):
+        taken = dut.groups.valid & dut.groups.ready & (slot == number)
+        bench.watch(f"closed_{number}", closed[number])
+        free = dut.free.en & (dut.free.slot == number)
+        bench.assume(~free | occupied[number])
+        m.d.sync += occupied[number].eq(taken | (occupied[number] & ~free))
+        with m.If(taken):
+            m.d.sync += closed[number].eq(0)
+        with m.Elif(close.en & (close.slot == number) & (closed[number] <= lanes)):
+            m.d.sync += closed[number].eq(closed[number] + 1)
+        here = dut.groups.valid & (slot == number)
+        bench.claim(
+            f"all segments of a group in slot {number} are closed when it is offered",
+            ~here | (closed[number] == group.keeps[0]),
+        )
     return bench
 
 
@@ -120,6 +161,19 @@ def proofs(lanes: int, contexts: int) -> list[Proof]:
             },
         ),
         Proof(
+            "a group is offered only once all its segments are closed",
+            f"{component}, dealer and CRC that tell anything",
+            Bounded(20),
+            lambda: complete(lanes, contexts),
+            {
+                "a group's first segment is enough": lambda: complete(
+                    2,
+                    contexts,
+                    {"loader": {"self.done.eq(closing & ends)": "self.done.eq(closing)"}},
+                )
+            },
+        ),
+        Proof(
             "after an error of framing no word is taken, stored or closed, and there is no other",
             component,
             Unbounded(),
@@ -135,4 +189,4 @@ def proofs(lanes: int, contexts: int) -> list[Proof]:
     ]
 
 
-PROOFS = proofs(1, 2)
+PROOFS = [*proofs(1, 2), *[proof for proof in proofs(2, 2) if "is offered only" in proof.claim]]

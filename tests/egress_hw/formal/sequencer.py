@@ -5,7 +5,7 @@ from typing import Any
 from amaranth.hdl import Array, Cat, Const, Mux, Signal
 
 from egress_hw import sequencer
-from egress_hw.formal import Bench, Unbounded
+from egress_hw.formal import Bench, Bounded, Unbounded
 from egress_hw.geometry import Geometry
 from tests.egress_hw.formal.catalogue import Proof, mutated
 
@@ -32,6 +32,8 @@ def offer_groups(bench: Bench, dut: Any, contexts: int, most: int) -> Any:
     bench.assume((lengths[0] <= lengths[1]) & (lengths[1] <= lengths[2]))
     bench.assume((keeps[2] <= keeps[1]) & (keeps[1] <= keeps[0]))
     bench.obey_rules("groups", port)
+    # Turns begin with the second cycle, long before there can be a group.
+    bench.assume(~bench.first | ~port.valid)
     # No segment of a record holds more weights than one before it.
     longest = Signal(most.bit_length())
     bench.assume((context == 0) | (lengths[2] <= longest))
@@ -156,7 +158,9 @@ def goes_on(contexts: int, lanes: int, most: int, module: Any = sequencer) -> Be
     return bench
 
 
-def proofs(contexts: int, lanes: int, most: int) -> list[Proof]:
+def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof]:
+    """Proofs for ever, or two of them for ``bounded`` cycles and half as many more."""
+
     def of(bench, changes):
         return lambda: bench(contexts, lanes, most, mutated("egress_hw.sequencer", changes))
 
@@ -165,7 +169,7 @@ def proofs(contexts: int, lanes: int, most: int) -> list[Proof]:
         Proof(
             "beats come of groups that have one left, in the promised order, and all of each group",
             component,
-            Unbounded(("scorr", "dc2")),
+            Bounded(bounded) if bounded else Unbounded(("scorr", "dc2")),
             lambda: order(contexts, lanes, most),
             {
                 "a beat too few": of(
@@ -185,7 +189,7 @@ def proofs(contexts: int, lanes: int, most: int) -> list[Proof]:
         Proof(
             "no deadlock: with groups, room and weights there is a beat within 5 turns",
             component,
-            Unbounded(),
+            Bounded(3 * bounded // 2) if bounded else Unbounded(),
             lambda: goes_on(contexts, lanes, most),
             {
                 "a group is forgotten": of(
@@ -197,4 +201,4 @@ def proofs(contexts: int, lanes: int, most: int) -> list[Proof]:
     ]
 
 
-PROOFS = proofs(2, 1, 2)
+PROOFS = [*proofs(2, 1, 2), *proofs(4, 1, 2, 30)]

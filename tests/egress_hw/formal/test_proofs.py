@@ -6,9 +6,8 @@ import pytest
 
 from egress.errors import ToolError
 from egress_hw import collector as collector_module
-from egress_hw import core, intake, sequencer
+from egress_hw import core, intake
 from egress_hw.formal import Bench, Bounded, RefutedError, Unbounded, check, independent
-from egress_hw.geometry import Geometry
 
 from .catalogue import MODULES, mutated
 from .codes import check_codes
@@ -42,11 +41,6 @@ INDEPENDENT = [
         (lambda shape=shape: intake.Intake(*shape), ("record.valid", "groups.valid", "i.ready"),
          ("record.ready", "groups.ready"))
         for shape in ((1, 2, 5, 8, 32), (2, 2, 5, 8, 64))
-    ],
-    *[
-        (lambda c=contexts: sequencer.Sequencer(Geometry(c, 9, 5), 2), ("groups.ready",),
-         ("groups.valid",))
-        for contexts in (2, 4)
     ],
 ]  # fmt: skip
 
