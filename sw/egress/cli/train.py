@@ -36,10 +36,13 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--task", choices=("digits",), default="digits")
     parser.add_argument("--method", choices=("backslash", "plain"), default="backslash")
     parser.add_argument(
-        "--shrink", type=float, help="peak pull of BackSlash on a weight, in weight units a step"
+        "--ratio", type=float, help="mean pull of BackSlash over the learning rate (0.15)"
     )
+    parser.add_argument("--lmbda", type=float, help="instead of --ratio, the paper's multiplier")
     parser.add_argument(
-        "--rule", choices=("decoupled", "printed"), help="the authors' rule or the paper's printed"
+        "--rule",
+        choices=("decoupled", "printed", "bit-true", "eg-log"),
+        help="the authors' rule (default), the paper's printed one, or bits charged",
     )
     parser.add_argument("--steps", type=positive, help="optimizer steps")
     parser.add_argument("--step", type=step, metavar="STEP", help="quantizer step (2^-5)")
@@ -57,7 +60,8 @@ def _train(options: argparse.Namespace) -> int:
     from egress.train.digits import DigitsConfig, accuracy, train_digits
 
     given = {
-        "shrink": options.shrink,
+        "ratio": options.ratio,
+        "lmbda": options.lmbda,
         "rule": options.rule,
         "steps": options.steps,
         "quantizer_step": options.step,

@@ -1,20 +1,23 @@
 """BackSlash, rate-constrained training: one object beside the user's own optimizer."""
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from egress.train.moments import AUTHORS_SHAPE_BOUNDS, shape_of_ratio
-from egress.train.rules import RULES
+from egress.train.fit import Fit
+from egress.train.moments import AUTHORS_SHAPE_BOUNDS
+from egress.train.options import check_options
+from egress.train.pull import pull_
+from egress.train.rate import WeightRate
+from egress.train.strength import Strength
+from egress.train.tensors import Params, Select, local
 
-Params = nn.Module | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
-Select = str | Callable[[str, Tensor], bool]
+STATE = ("rule", "shape", "metric", "steps", "fitted_at", "fit")
 
 
-class BackSlash:
+class BackSlash(WeightRate):
     """Rate constraint on the weights of a model, ``J = D + lmbda * R``.
 
     The optimizer stays as it is. One loop serves every rule::
@@ -25,36 +28,61 @@ class BackSlash:
         optimizer.step()
         backslash.step()
 
-    With ``rule="decoupled"`` the penalty is zero and may be left out. The shape parameter ``nu``
-    is one for all weights, estimated by their moments (eq. 8), and a constant in the gradient.
-    Should all weights be zero, the last estimate stays.
+    Only ``rule="printed"`` has a penalty; elsewhere it is zero and may be left out. With gradient
+    accumulation, `step` follows each step of the optimizer, not each backward pass, and a penalty
+    is divided as the loss is.
+
+    Under ``DistributedDataParallel`` and FSDP2 (``fully_shard``) every process makes its own
+    object, after the model was wrapped, and calls the same methods; only sums over the weights
+    are exchanged, when ``nu`` is estimated and when something is measured.
 
     Parameters
     ----------
     params : torch.nn.Module or iterable
         A model, its parameters, or its ``(name, parameter)`` pairs. Parameters that need no
-        gradient are passed over; one that is listed twice (tied weights) counts once.
+        gradient are passed over; one that is listed twice (tied weights) counts once. Parameters
+        given without names are named by their index.
+    optimizer : torch.optim.Optimizer or None
+        The one that trains ``params``; only looked at. Needed by ``ratio`` and ``metric="adam"``.
+    ratio : float or None
+        Mean pull of a step on a weight that is not zero, over the current learning rate of the
+        weight's group: schedules of the learning rate are followed. 0.1 to 0.5 is a range to try
+        with the authors' ``eps``, a fifth of it under ``"bit-true"`` and ``"eg-log"``, which pull
+        small weights hardest; above 1 the optimizer cannot answer. Not for ``"printed"``, whose
+        pull the optimizer scales weight by weight.
     lmbda : float or None
-        The paper's multiplier. Its useful size grows with the number of weights N.
-    shrink : float or None
-        Instead of ``lmbda``: ``lmbda * nu / N``, free of the model's size and held while ``nu``
-        moves. With ``eps`` 1 and the decoupled rule it is about the weight units that each
-        weight loses a step; a tenth to a half of Adam's learning rate is a range to try.
+        Instead of ``ratio``, the paper's multiplier of the mean rate, not times the learning rate.
+        Its useful size grows with the number of weights N. The rate's unit is the rule's: eq. 5,
+        or bits a weight.
     rule : str
-        ``"decoupled"`` or ``"printed"``, see `egress.train.rules.RULES`.
-    eps : float
-        Soft clipping, weight units, more than 0. The authors' 1 makes the pull nearly the same
-        for all weights (an L1 penalty); 1e-5, which they also use, pulls weights next to zero
-        hundreds of times harder and wants ``clamp_at_zero``.
-    clamp_at_zero : bool
+        ``"decoupled"``, ``"printed"``, ``"bit-true"`` or ``"eg-log"``: `egress.train.rules.RULES`.
+    shape : str
+        ``"global"``: one ``nu`` for all weights, as the paper does; ``"tensor"``: one for each.
+    eps : float or None
+        Soft clipping, weight units, more than 0: ``(|theta| + eps)^(nu - 1)``. None is the rule's:
+        the authors' 1, which makes the pull nearly the same for all weights (an L1 penalty), and
+        1e-5, which pulls weights next to zero hundreds of times harder, for ``"bit-true"``.
+        ``"eg-log"`` has none.
+    clamp_at_zero : bool or None
         A weight that the pull would carry across zero rests there (proximal step) instead of
-        changing sign. Decoupled rule only.
+        changing sign. None: under ``"bit-true"`` and ``"eg-log"``, not under the authors' rule.
+    metric : str
+        ``"adam"`` divides each weight's pull by the root of Adam's second moment, as Adam does
+        with the gradient, the mean pull unchanged; ``"flat"`` does not.
+    quantizer_step : float or mapping of str to float
+        Step of the levels, weight units, one for all or by parameter name: of the code that
+        ``"eg-log"`` charges, and of what `metrics` measures.
     select : str or callable
         ``"matrices"``: parameters of two or more dimensions. ``"all"``: biases, norms and gains
-        too, as the paper does. Or ``(name, parameter)`` to bool; parameters given without names
-        are named by their index.
+        too, as the paper does. Or ``(name, parameter)`` to bool.
     refit_every : int
         Steps between estimates of the shape parameter, 1 or more. The paper's is 1.
+    every : int
+        Steps between pulls, each of so many times the size. 1 is the paper's. A pull should stay
+        well below half the quantizer's step.
+    schedule : callable or None
+        Calls of `step` so far to a factor of the strength, 0 or more, for what the learning rate
+        does not tell: a warm-up, or a last part without the constraint.
     shape_bounds : tuple of float
         Where the estimate saturates. The default is the range of the authors' table.
 
@@ -64,57 +92,69 @@ class BackSlash:
         If a selected parameter is not float32 or float64. A step of 1e-5 is below half an ulp of
         most weights in bfloat16, so master weights must be wide; train with autocast.
     ValueError
-        If an option is out of range, not exactly one of ``lmbda`` and ``shrink`` is given, or
-        no parameter is selected.
+        If an option is out of range, not exactly one of ``ratio`` and ``lmbda`` is given, no
+        parameter is selected, or one is missing in the optimizer or in ``quantizer_step``.
 
     Notes
     -----
     BackSlash (arXiv 2504.16968), section 4.1, Algorithm 1 and eqs. 5 to 8. Tested on models of
-    up to 1e5 weights on a CPU.
+    up to 2.3e7 weights on a CPU, on up to 4 processes.
     """
 
     def __init__(
         self,
         params: Params,
+        optimizer: torch.optim.Optimizer | None = None,
         *,
+        ratio: float | None = None,
         lmbda: float | None = None,
-        shrink: float | None = None,
         rule: str = "decoupled",
-        eps: float = 1.0,
-        clamp_at_zero: bool = False,
+        shape: Literal["global", "tensor"] = "global",
+        eps: float | None = None,
+        clamp_at_zero: bool | None = None,
+        metric: Literal["flat", "adam"] = "flat",
+        quantizer_step: float | Mapping[str, float] = 2**-8,
         select: Select = "matrices",
-        refit_every: int = 10,
+        refit_every: int = 20,
+        every: int = 5,
+        schedule: Callable[[int], float] | None = None,
         shape_bounds: tuple[float, float] = AUTHORS_SHAPE_BOUNDS,
     ) -> None:
-        if rule not in RULES:
-            raise ValueError(f"rule must be one of {sorted(RULES)}, not {rule!r}")
-        if (lmbda is None) == (shrink is None):
-            given = "neither" if lmbda is None else "both"
-            raise ValueError(f"exactly one of lmbda and shrink must be given, not {given}")
-        for name, strength in (("lmbda", lmbda), ("shrink", shrink)):
-            if strength is not None and not (math.isfinite(strength) and strength >= 0):
-                raise ValueError(f"{name} must be finite and 0 or more, not {strength}")
-        if not (math.isfinite(eps) and eps > 0):
-            raise ValueError(f"eps must be finite and more than 0, not {eps}")
-        if clamp_at_zero and RULES[rule].in_loss:
-            raise ValueError(f"clamp_at_zero must be False with rule {rule!r}, not True")
-        if refit_every < 1:
-            raise ValueError(f"refit_every must be 1 or more, not {refit_every}")
-        if not 0 < shape_bounds[0] <= shape_bounds[1]:
-            raise ValueError(f"shape_bounds must be positive and in order, not {shape_bounds}")
-        self.lmbda = lmbda
-        self.shrink = shrink
-        self.rule = rule
-        self.eps = eps
-        self.clamp_at_zero = clamp_at_zero
+        check_options(
+            rule=rule,
+            ratio=ratio,
+            lmbda=lmbda,
+            shape=shape,
+            eps=eps,
+            clamp_at_zero=clamp_at_zero,
+            metric=metric,
+            refit_every=refit_every,
+            every=every,
+            shape_bounds=shape_bounds,
+            has_optimizer=optimizer is not None,
+        )
+        super().__init__(
+            params,
+            optimizer,
+            rule=rule,
+            shape=shape,
+            metric=metric,
+            eps=eps,
+            quantizer_step=quantizer_step,
+            select=select,
+            shape_bounds=shape_bounds,
+        )
         self.refit_every = refit_every
-        self.shape_bounds = shape_bounds
-        self.params = _selected(params, select)
-        self.weights = sum(theta.numel() for theta in self.params.values())
-        self._rule = RULES[rule]
-        self._steps = 0
-        self._fitted_at: int | None = None  # step count at the last estimate
-        self._shape_param: float | None = None
+        self.every = every
+        self.clamp_at_zero = self._rule.clamp_at_zero if clamp_at_zero is None else clamp_at_zero
+        self._strength = Strength(
+            ratio=ratio,
+            lmbda=lmbda,
+            schedule=schedule,
+            params=self.params,
+            optimizer=optimizer,
+            in_loss=self._rule.in_loss,
+        )
         self._penalized = False
 
     @property
@@ -123,74 +163,65 @@ class BackSlash:
         return self._steps
 
     @property
-    def shape_param(self) -> float:
-        """Shape parameter ``nu`` in use; the first estimate is made when first asked for.
+    def lmbda(self) -> float:
+        """The paper's multiplier now: as given, or what ``ratio`` comes to, times the schedule."""
+        return self._strength.lmbda_now(self._fitted(), self._steps)
+
+    @property
+    def ratio(self) -> float:
+        """Mean pull over the learning rate now: as given, or what ``lmbda`` comes to.
+
+        Under ``"printed"`` it is what plain SGD would make of it.
 
         Raises
         ------
         ValueError
-            If the weights have always been zeros, or one is NaN or infinite.
+            If it follows from ``lmbda`` and there is no optimizer to tell the learning rate.
         """
-        if self._shape_param is None:
-            self._refit()
-        assert self._shape_param is not None
-        return self._shape_param
+        return self._strength.ratio_now(self._fitted(), self._steps)
 
-    @property
-    def rate(self) -> float:
-        """The paper's rate ``mean(|theta|^nu)`` of the selected weights, eq. 5, without eps.
+    def metrics(self) -> dict[str, float]:
+        """Figures of `WeightRate.metrics`, and the strength as ``lmbda`` and ``ratio``.
 
-        It has no unit and compares at equal ``nu`` only: as ``nu`` falls during training it may
-        rise while the bits fall.
+        The latter is left out without an optimizer.
         """
-        shape_param = self.shape_param
-        with torch.no_grad():
-            rates = [self._rule.value(w, shape_param, 0.0) for w in self.params.values()]
-            return float(torch.stack([rate.double().cpu() for rate in rates]).sum()) / self.weights
+        figures = super().metrics() | {"lmbda": self.lmbda}
+        return figures | ({} if self.optimizer is None else {"ratio": self.ratio})
 
-    def zeros(self, step: float) -> float:
-        """Share of the selected weights that a quantizer of this step makes zero, 0..1."""
-        with torch.no_grad():
-            # A magnitude of exactly half a step rounds to even, which is zero.
-            zeros = sum(int((w.abs() <= step / 2).sum()) for w in self.params.values())
-        return zeros / self.weights
-
-    def penalty(self, factor: float = 1.0) -> Tensor:
+    def penalty(self) -> Tensor:
         """Term to add to the loss, a differentiable scalar on the first parameter's device.
 
         ``lmbda / N * sum((|theta| + eps)^nu)`` under ``"printed"``; zero under a rule that acts
-        after the optimizer.
-
-        Parameters
-        ----------
-        factor : float
-            Multiplies the strength, for a schedule.
+        after the optimizer. Of sharded parameters each process has the gradient of its shards;
+        the value is that of all.
         """
-        first = next(iter(self.params.values()))
-        total = first.new_zeros(())
+        first = local(next(iter(self.params.values())))
         if not self._rule.in_loss:
-            return total
-        self._refit_if_due()
-        strength = factor * self._strength()
-        for theta in self.params.values():
-            total = total + self._rule.value(theta, self.shape_param, self.eps).to(total)
+            return first.new_zeros(())
+        self._refit_if_due(self.refit_every)
+        strength = self._strength.lmbda_now(self._fitted(), self._steps) / self.weights
         self._penalized = True
+        values = [
+            self._rule.value(local(theta), law)
+            for theta, law in zip(self.params.values(), self._laws(), strict=True)
+        ]
+        total = torch.stack([value.to(first) for value in values]).sum()
+        if self._reduction.shared:
+            rows = torch.stack([value.detach().double().cpu() for value in values])
+            total = total + float(self._reduction(rows.clone()).sum() - rows.sum())
         return strength * total
 
     @torch.no_grad()
-    def step(self, factor: float = 1.0) -> None:
+    def step(self) -> None:
         """Act on the weights; to be called after each step of the optimizer.
-
-        Parameters
-        ----------
-        factor : float
-            Multiplies the strength of this step, for a schedule: the learning rate over its peak
-            keeps the pull in proportion to what the optimizer can answer.
 
         Raises
         ------
         RuntimeError
             If the rule joins the loss and `penalty` has not been called since the last step.
+        ValueError
+            If the metric is Adam's and the optimizer keeps no second moments, or a weight is not
+            finite when an estimate is due.
         """
         if self._rule.in_loss:
             if not self._penalized:
@@ -198,101 +229,60 @@ class BackSlash:
                     f"penalty() must be added to the loss before step() with rule {self.rule!r}"
                 )
             self._penalized = False
-        else:
-            self._refit_if_due()
-            strength = factor * self._strength()
-            if strength:
-                for theta in self.params.values():
-                    self._pull(theta, strength)
+        elif (self._steps + 1) % self.every == 0:
+            self._refit_if_due(self.refit_every)
+            fit = self._fitted()
+            strengths = self._strength.factors(fit, self._steps)
+            given = zip(self.params.values(), self._laws(), self._seconds(), strengths, strict=True)
+            for theta, law, second, strength in given:
+                if strength and law.mean_power:  # else nothing to do, or zeros only
+                    pull_(
+                        local(theta),
+                        self._rule,
+                        law,
+                        self.every * strength * fit.metric_scale,
+                        clamp_at_zero=self.clamp_at_zero,
+                        second=second,
+                        floor=fit.floor,
+                    )
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """State to continue from: step count, shape parameter and the step of its estimate.
+        """State to continue from, plain numbers: step count, estimates and the step of those.
 
-        Settings are the constructor's; of them only the rule is kept, to be checked.
+        Settings are the constructor's; of them only rule, shape and metric are kept, to be
+        checked. The same on every process.
         """
         return {
             "rule": self.rule,
+            "shape": self.shape,
+            "metric": self.metric,
             "steps": self._steps,
             "fitted_at": self._fitted_at,
-            "shape_param": self._shape_param,
+            "fit": None if self._fit is None else self._fit.to_dict(),
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`.
 
         Raises
         ------
         ValueError
-            If it belongs to another rule or is not a state of this class.
+            If it belongs to another rule, shape or metric, to other parameters, or is not a state
+            of this class.
         """
-        expected = set(self.state_dict())
-        if set(state_dict) != expected:
+        if set(state_dict) != set(STATE):
+            raise ValueError(f"state must have the keys {list(STATE)}, not {sorted(state_dict)}")
+        for name in ("rule", "shape", "metric"):
+            if state_dict[name] != getattr(self, name):
+                raise ValueError(
+                    f"state must be of {name} {getattr(self, name)!r}, not {state_dict[name]!r}"
+                )
+        fit = None if state_dict["fit"] is None else Fit.from_dict(state_dict["fit"])
+        if fit is not None and len(fit.shape_params) != len(self.params):
             raise ValueError(
-                f"state must have the keys {sorted(expected)}, not {sorted(state_dict)}"
+                f"state must be of {len(self.params)} parameters, not {len(fit.shape_params)}"
             )
-        if state_dict["rule"] != self.rule:
-            raise ValueError(f"state must be of rule {self.rule!r}, not {state_dict['rule']!r}")
         self._steps = state_dict["steps"]
         self._fitted_at = state_dict["fitted_at"]
-        self._shape_param = state_dict["shape_param"]
-
-    def _strength(self) -> float:
-        # What multiplies the summed rate: lmbda / N.
-        if self.lmbda is not None:
-            return self.lmbda / self.weights
-        assert self.shrink is not None
-        return self.shrink / self.shape_param
-
-    def _pull(self, theta: Tensor, strength: float) -> None:
-        magnitudes = theta.abs()
-        pull = self._rule.slope(magnitudes, self.shape_param, self.eps).mul_(strength)
-        if self.clamp_at_zero:
-            theta.copy_((magnitudes - pull).clamp_min_(0.0).copysign_(theta))
-        else:
-            theta.sub_(pull.mul_(theta.sign()))
-
-    def _refit_if_due(self) -> None:
-        if self._fitted_at is None or self._steps - self._fitted_at >= self.refit_every:
-            self._refit()
-
-    @torch.no_grad()
-    def _refit(self) -> None:
-        first = second = 0.0
-        for theta in self.params.values():
-            first += float(torch.linalg.vector_norm(theta, 1, dtype=torch.float64))
-            second += float(torch.linalg.vector_norm(theta, 2, dtype=torch.float64)) ** 2
-        if not (math.isfinite(first) and math.isfinite(second)):
-            raise ValueError("parameters must be finite, not NaN or infinite")
-        if first:
-            ratio = self.weights * second / first / first
-            self._shape_param = shape_of_ratio(ratio, self.shape_bounds)
-        elif self._shape_param is None:
-            raise ValueError("parameters must hold a non-zero weight, not zeros only")
-        self._fitted_at = self._steps
-
-
-def _selected(params: Params, select: Select) -> dict[str, Tensor]:
-    if not callable(select) and select not in ("matrices", "all"):
-        raise ValueError(f"select must be 'matrices', 'all' or a function, not {select!r}")
-    named: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    pairs = params.named_parameters() if isinstance(params, nn.Module) else params
-    for index, entry in enumerate(pairs):
-        name, theta = (str(index), entry) if isinstance(entry, Tensor) else entry
-        if id(theta) in seen or not theta.requires_grad:
-            continue
-        if not (select(name, theta) if callable(select) else select == "all" or theta.ndim >= 2):
-            continue
-        if name in named:
-            raise ValueError(f"names of params must differ, not repeat {name!r}")
-        if theta.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                f"parameter {name!r} must be float32 or float64, not {theta.dtype}: keep wide "
-                "master weights and compute in autocast"
-            )
-        seen.add(id(theta))
-        named[name] = theta
-    if not named:
-        raise ValueError("params must hold a selected parameter that needs a gradient, not none")
-    return named
+        self._fit = fit

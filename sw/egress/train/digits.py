@@ -23,6 +23,7 @@ from egress.train.loop import (
     run,
     torch_threads,
 )
+from egress.train.rules import RULES
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SIZES = (1000, 297, 500)
@@ -39,17 +40,18 @@ class DigitsConfig:
     Raises
     ------
     ValueError
-        If a field is out of range; rule, eps and shrink are checked by `BackSlash`.
+        If a field is out of range; rule, eps and ratio are checked by `BackSlash`.
     """
 
     hidden: tuple[int, ...] = (256, 256, 128)  # widths of the hidden layers, neurons
     steps: int = 3000  # optimizer steps
     batch: int = 64  # images a step
     lr: float = 2e-3  # peak learning rate of AdamW, cosine to 0
-    shrink: float = 3e-4  # peak pull of BackSlash, weight units a step; 0 trains plainly
+    ratio: float = 0.15  # mean pull of BackSlash over the learning rate; 0 trains plainly
+    lmbda: float | None = None  # the paper's multiplier, instead of ratio
     rule: str = "decoupled"  # rule of BackSlash
-    eps: float = 1.0  # soft clipping of BackSlash, weight units
-    clamp_at_zero: bool = True  # a weight pulled across zero rests there
+    eps: float | None = None  # soft clipping, weight units; None is the rule's
+    clamp_at_zero: bool = True  # a weight pulled across zero rests there, if the rule can
     refit_every: int = 10  # optimizer steps between estimates of the shape parameter
     quantizer_step: float = 2**-5  # step of the levels that are measured, weight units
     measure_every: int = 20  # optimizer steps between points of the history
@@ -68,7 +70,7 @@ class DigitsConfig:
 
     def plain(self) -> "DigitsConfig":
         """Return the same settings without the rate constraint."""
-        return replace(self, shrink=0.0)
+        return replace(self, ratio=0.0, lmbda=None, rule="decoupled", eps=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,7 @@ def train_digits(
     *,
     progress: Callable[[Point], None] | None = None,
 ) -> TrainedDigits:
-    """Train one network on the digits; under BackSlash unless ``config.shrink`` is 0.
+    """Train one network on the digits; under BackSlash unless it is ``config.plain()``.
 
     Parameters
     ----------
@@ -173,20 +175,25 @@ def train_digits(
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _perceptron(config.hidden)
+        in_loss = config.rule in RULES and RULES[config.rule].in_loss
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0)
         backslash = BackSlash(
             model,
-            shrink=config.shrink,
+            optimizer,
+            ratio=config.ratio if config.lmbda is None else None,
+            lmbda=config.lmbda,
             rule=config.rule,
             eps=config.eps,
-            clamp_at_zero=config.clamp_at_zero,
+            clamp_at_zero=config.clamp_at_zero and not in_loss,
             refit_every=config.refit_every,
+            every=1,
         )
         history = run(
             model,
             _batches(config.batch),
+            optimizer,
             backslash,
-            name="backslash" if config.shrink else "plain",
-            lr=config.lr,
+            name="plain" if config == config.plain() else "backslash",
             steps=config.steps,
             quantizer_step=config.quantizer_step,
             measure_every=config.measure_every,

@@ -1,4 +1,4 @@
-"""Training loop of the bundled tasks: AdamW, a cosine schedule, BackSlash and measurements."""
+"""Training loop of the bundled tasks: a cosine schedule, BackSlash and measurements."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -86,17 +86,17 @@ def cosine(step: int, steps: int, floor: float = 0.0) -> float:
 def run(
     model: nn.Module,
     batches: Iterator[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
     backslash: BackSlash,
     *,
     name: str,
-    lr: float,
     steps: int,
     quantizer_step: float,
     measure_every: int,
     validate: Callable[[State], float],
     progress: Callable[[Point], None] | None = None,
 ) -> History:
-    """Train a classifier in place; BackSlash follows the learning rate's schedule.
+    """Train a classifier in place, the learning rate falling to 0 on a cosine.
 
     Parameters
     ----------
@@ -104,12 +104,12 @@ def run(
         Gives logits, shape ``(batch, classes)``.
     batches : iterator
         Inputs and class indices, without end.
+    optimizer : torch.optim.Optimizer
+        Of the model; its learning rate is the peak.
     backslash : BackSlash
         The rate constraint; of strength 0 it only measures.
     name : str
         Name of the run in its points.
-    lr : float
-        Peak learning rate of AdamW (no weight decay), cosine to 0.
     steps : int
         Optimizer steps.
     quantizer_step : float
@@ -121,19 +121,19 @@ def run(
     progress : callable or None
         Called with each point.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     points: list[Point] = []
     losses: list[float] = []
     for step in range(1, steps + 1):
         factor = cosine(step - 1, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * factor
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
         inputs, classes = next(batches)
         loss = nn.functional.cross_entropy(model(inputs), classes)
         optimizer.zero_grad()
-        (loss + backslash.penalty(factor)).backward()
+        (loss + backslash.penalty()).backward()
         optimizer.step()
-        backslash.step(factor)
+        backslash.step()
         losses.append(loss.item())
         if step == 1 or step == steps or step % measure_every == 0:
             state = numpy_state(model)

@@ -101,9 +101,17 @@ def test_a_run_repeats_bit_for_bit_and_reports_each_point():
     assert not np.array_equal(other.state["fc1.weight"], once.state["fc1.weight"])
 
 
-@pytest.mark.parametrize("rule", ["decoupled", "printed"])
-def test_every_rule_trains(rule):
-    config = DigitsConfig(hidden=(32,), steps=150, rule=rule, clamp_at_zero=False)
+@pytest.mark.parametrize(
+    ("rule", "strength"),
+    [
+        ("decoupled", {"ratio": 0.15}),
+        ("printed", {"lmbda": 0.1}),
+        ("bit-true", {"ratio": 0.03}),
+        ("eg-log", {"ratio": 0.03}),
+    ],
+)
+def test_every_rule_trains(rule, strength):
+    config = DigitsConfig(hidden=(32,), steps=150, rule=rule, **strength)
     run = train_digits(config)
     assert run.validation_accuracy > 0.8
 
@@ -165,7 +173,7 @@ def test_an_unknown_column_is_refused(pair):
         ({"lr": 0.0}, "lr must be more than 0, not 0.0"),
         ({"quantizer_step": -1.0}, "quantizer_step must be more than 0, not -1.0"),
         ({"hidden": ()}, "hidden must be widths of 1 or more, not ()"),
-        ({"shrink": -1.0}, "shrink must be finite and 0 or more, not -1.0"),
+        ({"ratio": -1.0}, "ratio must be finite and 0 or more, not -1.0"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(options, message):

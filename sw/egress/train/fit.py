@@ -1,0 +1,224 @@
+"""What the constraint estimates from the weights every few steps, and the sums it takes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from egress.train.moments import shape_of_ratio
+from egress.train.rules import Law, Rule
+from egress.train.tensors import Reduction, blocks, local
+
+FLOOR = 0.1
+"""In Adam's metric a weight is pulled at most ``1 / FLOOR + 1`` times as hard as one whose gradient
+is of the mean size: weights that the loss never asked for have no gradient at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Estimates that stay until the next ones; all plain numbers, the same on every process.
+
+    Parameters
+    ----------
+    shape_param : float
+        ``nu`` of all weights together, by their moments (eq. 8).
+    shape_params : tuple of float
+        ``nu`` in use for each parameter.
+    mean_powers : tuple of float
+        ``mean(|theta|^nu)`` of the weights that share a ``nu``, for each parameter. 1 where the
+        rule does not ask, 0 where all of them are zero.
+    slope : float
+        Mean derivative of the summed rate by a weight that is not zero, in the metric.
+    floor : float
+        Added to the root of Adam's second moment, gradient units; 0 in the flat metric.
+    metric_scale : float
+        Makes the mean of the metric 1.
+    """
+
+    shape_param: float
+    shape_params: tuple[float, ...]
+    mean_powers: tuple[float, ...]
+    slope: float
+    floor: float
+    metric_scale: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields, for a state."""
+        return asdict(self) | {
+            "shape_params": list(self.shape_params),
+            "mean_powers": list(self.mean_powers),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        lists = {name: tuple(fields[name]) for name in ("shape_params", "mean_powers")}
+        return cls(**{**fields, **lists})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitter:
+    """Makes `Fit`s.
+
+    Parameters
+    ----------
+    params : dict
+        Parameters by name.
+    rule : Rule
+        What is charged.
+    laws : tuple of Law
+        Of each parameter; their estimates are filled in.
+    per_tensor : bool
+        One ``nu`` for each parameter instead of one for all.
+    bounds : tuple of float
+        Where ``nu`` saturates.
+    reduction : Reduction
+        Of ``params``.
+    """
+
+    params: dict[str, Tensor]
+    rule: Rule
+    laws: tuple[Law, ...]
+    per_tensor: bool
+    bounds: tuple[float, float]
+    reduction: Reduction
+
+    @torch.no_grad()
+    def __call__(self, seconds: Sequence[Tensor | None], last: Fit | None) -> Fit:
+        """Estimate anew.
+
+        Parameters
+        ----------
+        seconds : sequence of Tensor or None
+            Adam's second moments of this process's shards, for its metric; else None.
+        last : Fit or None
+            What is kept for weights that have become zeros only.
+
+        Raises
+        ------
+        ValueError
+            If a weight is NaN or infinite, or all are zeros and have always been.
+        """
+        sums = self._sums(_moments, [()] * len(self.laws), 3)
+        if not bool(torch.isfinite(sums).all()):
+            raise ValueError("parameters must be finite, not NaN or infinite")
+        counts = torch.tensor([theta.numel() for theta in self.params.values()], dtype=sums.dtype)
+        first, second, nonzeros = (float(total) for total in sums.sum(0))
+        if not first:
+            if last is None:
+                raise ValueError("parameters must hold a non-zero weight, not zeros only")
+            return last
+        weights = float(counts.sum())
+        every = self._shape(weights, first, second)
+        shapes = [every] * len(self.laws)
+        if self.per_tensor:
+            kept = last.shape_params if last else shapes
+            shapes = [
+                self._shape(*map(float, (count, *row[:2]))) if row[0] else old
+                for count, row, old in zip(counts, sums, kept, strict=True)
+            ]
+        floor, metric_scale = self._metric(seconds, weights)
+        laws = [replace(law, shape_param=nu) for law, nu in zip(self.laws, shapes, strict=True)]
+        given = [(self.rule, law, v, floor) for law, v in zip(laws, seconds, strict=True)]
+        slopes = self._sums(_slopes, given, 2)
+        powers = torch.ones(len(laws), dtype=sums.dtype)
+        if self.rule.needs_power:
+            powers = slopes[:, 1] / counts
+            if not self.per_tensor:
+                powers = powers * 0 + slopes[:, 1].sum() / weights
+        slope = sum(
+            float(row[0]) * self.rule.scale(replace(law, mean_power=power))
+            for row, law, power in zip(slopes, laws, powers.tolist(), strict=True)
+            if power
+        )
+        return Fit(
+            shape_param=every,
+            shape_params=tuple(shapes),
+            mean_powers=tuple(_rounded(power) for power in powers.tolist()),
+            slope=_rounded(slope / nonzeros * metric_scale),
+            floor=floor,
+            metric_scale=metric_scale,
+        )
+
+    def _shape(self, count: float, first: float, second: float) -> float:
+        # Divided one by one, so that nothing overflows.
+        return _rounded(shape_of_ratio(count * second / first / first, self.bounds))
+
+    def _metric(self, seconds: Sequence[Tensor | None], weights: float) -> tuple[float, float]:
+        if all(second is None for second in seconds):
+            return 0.0, 1.0
+        total = float(self._sums(_total, [(v,) for v in seconds], 1).sum())
+        floor = _rounded(FLOOR * math.sqrt(total / weights))
+        if not floor:
+            return 0.0, 1.0
+        inverse = float(self._sums(_inverse, [(v, floor) for v in seconds], 1).sum())
+        return floor, _rounded(weights / inverse)
+
+    def _sums(self, of: Any, given: Sequence[tuple[Any, ...]], width: int) -> Tensor:
+        rows = [
+            of(local(theta), *more) for theta, more in zip(self.params.values(), given, strict=True)
+        ]
+        sums = torch.stack([row.cpu() for row in rows])
+        assert sums.shape == (len(rows), width)
+        return self.reduction(sums)
+
+
+def _rounded(value: float) -> float:
+    # Sums over shards end in other last digits than sums over the whole; what comes of them, cut to
+    # nine digits, is the same but once in a million times.
+    return float(f"{value:.9g}")
+
+
+def _inverse_root(second: Tensor, floor: float) -> Tensor:
+    return second.sqrt().add_(floor).reciprocal_()
+
+
+def _zeros(theta: Tensor, width: int) -> Tensor:
+    return torch.zeros(width, dtype=torch.float64, device=theta.device)
+
+
+def _moments(theta: Tensor) -> Tensor:
+    # sum |theta|, sum theta^2, weights that are not zero
+    total = _zeros(theta, 3)
+    for (block,) in blocks(theta):
+        wide = block.abs().double().reshape(-1)
+        total[0] += wide.sum()
+        total[1] += torch.dot(wide, wide)
+        total[2] += wide.count_nonzero()
+    return total
+
+
+def _slopes(theta: Tensor, rule: Rule, law: Law, second: Tensor | None, floor: float) -> Tensor:
+    # sum of the derivatives of weights that are not zero, but for their scale, and sum |theta|^nu
+    total = _zeros(theta, 2)
+    pairs = blocks(theta) if second is None else blocks(theta, second)
+    for block, *seconds in pairs:
+        magnitudes = block.abs()
+        slope = rule.shape(magnitudes, law, torch.empty_like(magnitudes))
+        if floor:
+            metric = _inverse_root(seconds[0], floor) if seconds else 1 / floor
+            slope.mul_(metric)
+        slope.mul_(magnitudes.sign())
+        total[0] += slope.sum(dtype=torch.float64)
+        if rule.needs_power:
+            total[1] += magnitudes.pow_(law.shape_param).sum(dtype=torch.float64)
+    return total
+
+
+def _total(theta: Tensor, second: Tensor | None) -> Tensor:
+    total = _zeros(theta, 1)
+    for (block,) in blocks(second) if second is not None else ():
+        total += block.sum(dtype=torch.float64)
+    return total
+
+
+def _inverse(theta: Tensor, second: Tensor | None, floor: float) -> Tensor:
+    total = _zeros(theta, 1)
+    if second is None:
+        return total + theta.numel() / floor
+    for (block,) in blocks(second):
+        total += _inverse_root(block, floor).sum(dtype=torch.float64)
+    return total
