@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from egress.cli.bench_simulation import engine, roofline
+from egress.cli.bench_train import train
 from egress.cli.common import (
     Commands,
     InputError,
@@ -38,7 +39,8 @@ def add_commands(commands: Commands) -> None:
         "lanes and devices, of a lane alone, and of two plain decoders as yardsticks; what was\n"
         "placed before is not placed again. roofline: cycles of cores in simulation, against\n"
         "what lanes and bus allow, on drawn levels and on files of levels. engine: speed of the\n"
-        "fast simulator. rdo: the loss of trained models against bits a\n"
+        "fast simulator. train: CPU time that BackSlash adds to a step of training, by rule, at\n"
+        "the size of MiniLM. rdo: the loss of trained models against bits a\n"
         "weight, rounded or optimised.",
         [
             "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
@@ -51,10 +53,11 @@ def add_commands(commands: Commands) -> None:
             "egress bench roofline --lanes 1 8 16 64 --json docs/results/roofline.json"
             " --docs docs/hardware.md",
             "egress bench engine",
+            "egress bench train --json train.json",
             "egress bench rdo --json rdo.json --plot rdo.svg",
         ],
     )
-    parser.add_argument("what", choices=("codec", "hardware", "roofline", "engine", "rdo"))
+    parser.add_argument("what", choices=("codec", "hardware", "roofline", "engine", "rdo", "train"))
     parser.add_argument(
         "--quick",
         "--short",
@@ -63,7 +66,9 @@ def add_commands(commands: Commands) -> None:
     )
     group = parser.add_argument_group("codec")
     group.add_argument("--weights", type=positive, help="of each data set (default 4 Mi)")
-    group.add_argument("--rounds", type=positive, help="each measures every codec (default 9)")
+    group.add_argument(
+        "--rounds", type=positive, help="each measures every codec (default 9) or rule (7)"
+    )
     group.add_argument(
         "--levels",
         type=Path,
@@ -133,6 +138,7 @@ def _bench(options: argparse.Namespace) -> int:
         "roofline": roofline,
         "engine": engine,
         "rdo": _rdo,
+        "train": train,
     }[options.what](options)
 
 

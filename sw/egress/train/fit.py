@@ -102,29 +102,30 @@ class Fitter:
         ValueError
             If a weight is NaN or infinite, or all are zeros and have always been.
         """
-        sums = self._sums(_moments, [()] * len(self.laws), 3)
+        names = list(self.params)
+        sums = self._sums(_moments, [(second,) for second in seconds])
         if not bool(torch.isfinite(sums).all()):
             raise ValueError("parameters must be finite, not NaN or infinite")
-        counts = torch.tensor([theta.numel() for theta in self.params.values()], dtype=sums.dtype)
-        first, second, nonzeros = (float(total) for total in sums.sum(0))
+        counts = torch.tensor([self.params[n].numel() for n in names], dtype=sums.dtype)
+        weights = float(counts.sum())
+        first, square, second_total = (float(total) for total in sums.sum(0))
         if not first:
             if last is None:
                 raise ValueError("parameters must hold a non-zero weight, not zeros only")
             return last
-        weights = float(counts.sum())
-        every = self._shape(weights, first, second)
-        shapes = [every] * len(self.laws)
+        every = self._shape(weights, first, square)
+        shapes = [every] * len(names)
         if self.per_tensor:
             kept = last.shape_params if last else shapes
             shapes = [
                 self._shape(*map(float, (count, *row[:2]))) if row[0] else old
                 for count, row, old in zip(counts, sums, kept, strict=True)
             ]
-        floor, metric_scale = self._metric(seconds, weights)
+        floor = _rounded(FLOOR * math.sqrt(second_total / weights))
         laws = [replace(law, shape_param=nu) for law, nu in zip(self.laws, shapes, strict=True)]
         given = [(self.rule, law, v, floor) for law, v in zip(laws, seconds, strict=True)]
-        slopes = self._sums(_slopes, given, 2)
-        powers = torch.ones(len(laws), dtype=sums.dtype)
+        slopes = self._sums(_slopes, given)
+        powers = torch.ones(len(names), dtype=sums.dtype)
         if self.rule.needs_power:
             powers = slopes[:, 1] / counts
             if not self.per_tensor:
@@ -134,6 +135,8 @@ class Fitter:
             for row, law, power in zip(slopes, laws, powers.tolist(), strict=True)
             if power
         )
+        nonzeros, metric = float(slopes[:, 2].sum()), float(slopes[:, 3].sum())
+        metric_scale = _rounded(weights / metric) if floor else 1.0
         return Fit(
             shape_param=every,
             shape_params=tuple(shapes),
@@ -147,23 +150,12 @@ class Fitter:
         # Divided one by one, so that nothing overflows.
         return _rounded(shape_of_ratio(count * second / first / first, self.bounds))
 
-    def _metric(self, seconds: Sequence[Tensor | None], weights: float) -> tuple[float, float]:
-        if all(second is None for second in seconds):
-            return 0.0, 1.0
-        total = float(self._sums(_total, [(v,) for v in seconds], 1).sum())
-        floor = _rounded(FLOOR * math.sqrt(total / weights))
-        if not floor:
-            return 0.0, 1.0
-        inverse = float(self._sums(_inverse, [(v, floor) for v in seconds], 1).sum())
-        return floor, _rounded(weights / inverse)
-
-    def _sums(self, of: Any, given: Sequence[tuple[Any, ...]], width: int) -> Tensor:
+    def _sums(self, of: Any, given: Sequence[tuple[Any, ...]]) -> Tensor:
         rows = [
-            of(local(theta), *more) for theta, more in zip(self.params.values(), given, strict=True)
+            of(local(theta), *more).cpu()
+            for theta, more in zip(self.params.values(), given, strict=True)
         ]
-        sums = torch.stack([row.cpu() for row in rows])
-        assert sums.shape == (len(rows), width)
-        return self.reduction(sums)
+        return self.reduction(torch.stack(rows))
 
 
 def _rounded(value: float) -> float:
@@ -172,53 +164,36 @@ def _rounded(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def _inverse_root(second: Tensor, floor: float) -> Tensor:
-    return second.sqrt().add_(floor).reciprocal_()
-
-
-def _zeros(theta: Tensor, width: int) -> Tensor:
-    return torch.zeros(width, dtype=torch.float64, device=theta.device)
-
-
-def _moments(theta: Tensor) -> Tensor:
-    # sum |theta|, sum theta^2, weights that are not zero
-    total = _zeros(theta, 3)
+def _moments(theta: Tensor, second: Tensor | None) -> Tensor:
+    # sum |theta|, sum theta^2, sum of second moments
+    total = torch.zeros(3, dtype=torch.float64, device=theta.device)
     for (block,) in blocks(theta):
-        wide = block.abs().double().reshape(-1)
-        total[0] += wide.sum()
+        wide = block.double().reshape(-1)
         total[1] += torch.dot(wide, wide)
-        total[2] += wide.count_nonzero()
+        total[0] += wide.abs().sum()
+    for (block,) in blocks(second) if second is not None else ():
+        total[2] += block.sum(dtype=torch.float64)
     return total
 
 
 def _slopes(theta: Tensor, rule: Rule, law: Law, second: Tensor | None, floor: float) -> Tensor:
-    # sum of the derivatives of weights that are not zero, but for their scale, and sum |theta|^nu
-    total = _zeros(theta, 2)
-    pairs = blocks(theta) if second is None else blocks(theta, second)
-    for block, *seconds in pairs:
+    # sum of the derivatives of weights that are not zero, in the metric but for the scales, sum
+    # |theta|^nu, number of weights that are not zero, sum of the metric
+    total = torch.zeros(4, dtype=torch.float64, device=theta.device)
+    for block, *seconds in blocks(theta) if second is None else blocks(theta, second):
         magnitudes = block.abs()
         slope = rule.shape(magnitudes, law, torch.empty_like(magnitudes))
-        if floor:
-            metric = _inverse_root(seconds[0], floor) if seconds else 1 / floor
+        if floor and seconds:
+            metric = seconds[0].sqrt().add_(floor).reciprocal_()
+            total[3] += metric.sum(dtype=torch.float64)
             slope.mul_(metric)
-        slope.mul_(magnitudes.sign())
-        total[0] += slope.sum(dtype=torch.float64)
+        signs = magnitudes.sign()
+        total[0] += slope.mul_(signs).sum(dtype=torch.float64)
+        total[2] += signs.sum()  # exact: a block has fewer than 2^24 weights, or as many
         if rule.needs_power:
-            total[1] += magnitudes.pow_(law.shape_param).sum(dtype=torch.float64)
-    return total
-
-
-def _total(theta: Tensor, second: Tensor | None) -> Tensor:
-    total = _zeros(theta, 1)
-    for (block,) in blocks(second) if second is not None else ():
-        total += block.sum(dtype=torch.float64)
-    return total
-
-
-def _inverse(theta: Tensor, second: Tensor | None, floor: float) -> Tensor:
-    total = _zeros(theta, 1)
-    if second is None:
-        return total + theta.numel() / floor
-    for (block,) in blocks(second):
-        total += _inverse_root(block, floor).sum(dtype=torch.float64)
+            powers = magnitudes.log2_().mul_(law.shape_param).exp2_()
+            total[1] += powers.sum(dtype=torch.float64)
+    if floor and second is None:  # no gradient, so the floor alone
+        total[0] /= floor
+        total[3] = theta.numel() / floor
     return total
