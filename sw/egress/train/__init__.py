@@ -1,6 +1,7 @@
 """Training under a rate constraint (BackSlash) and the model of weights that it needs.
 
-The names below are imported on first use, so that a fit needs scipy but not torch.
+The names below are imported on first use, so that a fit needs scipy but not torch,
+and only the callback needs transformers.
 """
 
 from importlib import import_module
@@ -10,13 +11,25 @@ if TYPE_CHECKING:
     from egress.train.backslash import BackSlash
     from egress.train.digits import DigitsConfig, train_digits, train_pair
     from egress.train.gaussian import GeneralizedGaussian
+    from egress.train.huggingface import BackSlashCallback
+    from egress.train.initialize import gg_init_
 
-__all__ = ["BackSlash", "DigitsConfig", "GeneralizedGaussian", "train_digits", "train_pair"]
+__all__ = [
+    "BackSlash",
+    "BackSlashCallback",
+    "DigitsConfig",
+    "GeneralizedGaussian",
+    "gg_init_",
+    "train_digits",
+    "train_pair",
+]
 
 _HOMES = {
     "BackSlash": "backslash",
+    "BackSlashCallback": "huggingface",
     "DigitsConfig": "digits",
     "GeneralizedGaussian": "gaussian",
+    "gg_init_": "initialize",
     "train_digits": "digits",
     "train_pair": "digits",
 }

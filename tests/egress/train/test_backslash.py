@@ -1,5 +1,9 @@
 import copy
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -409,6 +413,65 @@ def test_a_run_resumed_from_its_state_continues_identically(settings, tmp_path):
     assert resumed[2].state_dict() == whole[2].state_dict()
     for a, b in zip(whole[0].parameters(), resumed[0].parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_run_that_was_killed_and_started_again_ends_as_one_that_was_not(tmp_path):
+    saved = tmp_path / "checkpoint.pt"
+    script = (
+        "import os, signal, sys, torch\n"
+        "from tests.egress.train.test_backslash import start, train\n"
+        "parts = start('bit-true', 'global', 'adam')\n"
+        "path, last = sys.argv[1], int(sys.argv[2])\n"
+        "if os.path.exists(path):\n"
+        "    for part, state in zip(parts, torch.load(path, weights_only=True)):\n"
+        "        part.load_state_dict(state)\n"
+        "for step in range(parts[2].steps, 11):\n"
+        "    train(*parts, 1, seed=step)\n"
+        "    if step % 3 == 0:\n"
+        "        torch.save([part.state_dict() for part in parts], path + '.new')\n"
+        "        os.replace(path + '.new', path)\n"
+        "    if step == last:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "torch.save([part.state_dict() for part in parts], path)\n"
+    )
+
+    def go(last):
+        command = [sys.executable, "-c", script, str(saved), str(last)]
+        return subprocess.run(command, cwd=Path(__file__).parents[3], check=False).returncode
+
+    assert go(last=8) == -signal.SIGKILL
+    assert torch.load(saved, weights_only=True)[2]["steps"] == 7
+    assert go(last=11) == 0
+
+    whole = start("bit-true", "global", "adam")
+    for step in range(11):
+        train(*whole, 1, seed=step)
+    model, _, state = torch.load(saved, weights_only=True)
+    assert state == whole[2].state_dict()
+    for name, theta in whole[0].state_dict().items():
+        assert torch.equal(model[name], theta), name
+
+
+@pytest.mark.parametrize("rule", ["decoupled", "printed", "eg-log"])
+def test_gradients_of_parts_of_a_batch_under_autocast_end_as_those_of_the_whole(rule):
+    # Two parts, each loss and penalty halved; bfloat16 rounds each product as in the whole.
+    ends = []
+    for parts in (1, 2):
+        model, optimizer, backslash = start(rule)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(4):
+            optimizer.zero_grad()
+            for x in torch.randn(8, 5, generator=generator).chunk(parts):
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = (model(x) - x[:, :2]).float().square().mean()
+                ((loss + backslash.penalty()) / parts).backward()
+            optimizer.step()
+            backslash.step()
+        assert backslash.steps == 4
+        ends.append(model)
+    for one, other in zip(ends[0].parameters(), ends[1].parameters(), strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
 def test_the_shape_is_estimated_on_the_first_step_and_every_few_after():
