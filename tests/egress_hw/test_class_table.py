@@ -117,10 +117,10 @@ def test_the_entries_of_each_codeword_give_its_length_and_value(setting, window,
     if setting.mode is Mode.PLAIN:
         check_code(table, setting.code, window, rng, MAX_SYMBOL - 1, lambda s, _: s + 1)
         return
-    # The largest slot is 32767 above the threshold: a big one of the longest run and stride.
+    # Of slots that may be, those of 2**15 and above may be refused (docs/proofs.md).
     threshold = setting.threshold
     check_code(
-        table, setting.code, window, rng, 32767 + threshold,
+        table, setting.code, window, rng, (1 << 15) - 1,
         lambda s, bit: 2 * (s - threshold) + bit, following=1,
     )  # fmt: skip
     base = setting.magnitude_base

@@ -92,6 +92,13 @@ def test_small_records_come_back_to_back(bus, contexts):
     assert not run.seen["error"]
 
 
+def test_beats_that_wait_have_their_own_records_step():
+    # By the time that the first record's last beats are taken, the second could have begun.
+    steps = (0x3C05, 0x3E80)
+    records = [make_record(3, weights=40, segment_weights=20, step_bits=step) for step in steps]
+    decode(records, 2, stalls=[60])
+
+
 @pytest.mark.parametrize(("lanes", "gaps", "stalls"), [(8, [0, 2], [1]), (5, [3], [])])
 def test_lanes_without_a_segment_are_not_kept(lanes, gaps, stalls):
     records = [

@@ -96,6 +96,11 @@ def test_keeps_up_with_segments_that_differ(lanes, bus, words):
     assert steady(lanes, bus, sizes) >= 0.995
 
 
+def test_a_loader_far_behind_the_others_stops_the_bus_and_loses_nothing():
+    # Of four loaders the first has 512 words where the others have one.
+    assert 0.2 < steady(4, 128, [512, 1, 1, 1] * 8) < 0.3
+
+
 GOOD = make_record(8, weights=100, segment_weights=25)
 
 

@@ -25,15 +25,16 @@ def test_the_benches_streams_fill_every_bin(shape):
 
 @pytest.mark.cocotb
 def test_damage_of_a_segment_of_a_high_number_is_told_of(tmp_path):
-    # With several loaders, which count modulo 2**16. A bit each: 32 weights in a word.
-    shape, count, damaged = coverage.SHAPES[0], 34_000, 33_003
+    # Loaders count modulo 2**16. That of the damaged segment, which is long, is still with it when
+    # the next 2**16 segments begin. A bit each: 32 weights in a word.
+    shape, count, damaged, long = coverage.SHAPES[0], 65_600, 65_535, 200
     core = ProbedCore(shape)
     harness = compiled.build(core.verilog(), verilog.TOP)
     body = [pack_segment(0, bytes(4), number) for number in range(count)]
-    body[damaged] = body[damaged][:-1] + b"\1"
+    body[damaged] = pack_segment(0, bytes(4 * long), damaged)[:-1] + b"\1"
     header = Header(
         level_bits=8, step_bits=0x3C05, weights=32 * count, segment_weights=32, interleave=1,
-        buffer=5, settings=(Setting(Mode.RAW),), words=2 * count,
+        buffer=9, settings=(Setting(Mode.RAW),), words=2 * count + long - 1,
     )  # fmt: skip
     stream = header.pack() + b"".join(body)
     tally, happened = fast.carry(harness, stream, tmp_path, shape)

@@ -1,7 +1,7 @@
 """Run the tests on mutated hardware: ``python -m tests.mutations [MODULE ...] [--docs FILE]``.
 
 Of each mutation the tests of its module run until one fails, after they passed without it. Ends
-with 1 if one is not caught.
+with 1 if one is not caught. In the page, rows of modules that were not run stay as they are.
 """
 
 import argparse
@@ -80,24 +80,32 @@ def judge(mutation: Mutation) -> Verdict:
     return Verdict(mutation, failed, time.monotonic() - begun)
 
 
+def with_rows(page: str, verdicts: Sequence[Verdict]) -> str:
+    """Put verdicts into the table of a page; what it has of other mutations stays."""
+    before, rest = page.split(BEGIN)
+    old, after = rest.split(END)
+    rows = {tuple(line.split(" | ")[:2]): line for line in old.splitlines()}
+    rows |= {tuple(v.row().split(" | ")[:2]): v.row() for v in verdicts}
+    wanted = [(f"| {mutation.file}", mutation.note) for mutation in MUTATIONS]
+    lines = ["| module | what is wrong | caught by | seconds |", "|---|---|---|---|"]
+    lines += [rows[key] for key in wanted if key in rows]
+    return "\n".join([f"{before}{BEGIN}", *lines, f"{END}{after}"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("modules", nargs="*", help="of egress_hw; default all that have mutations")
     parser.add_argument("--docs", type=Path, help="page to put the table into")
     options = parser.parse_args()
-    lines = ["| module | what is wrong | caught by | seconds |", "|---|---|---|---|"]
     verdicts = []
     for mutation in MUTATIONS:
         if not options.modules or mutation.file in options.modules:
             verdicts.append(judge(mutation))
-            lines.append(verdicts[-1].row())
-            print(lines[-1], flush=True)
+            print(verdicts[-1].row(), flush=True)
     missed = [verdict for verdict in verdicts if not verdict.caught_by]
     print(f"{len(verdicts) - len(missed)} of {len(verdicts)} caught")
     if options.docs:
-        before, rest = options.docs.read_text().split(BEGIN)
-        text = "\n".join(lines)
-        options.docs.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        options.docs.write_text(with_rows(options.docs.read_text(), verdicts))
     return int(bool(missed))
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from egress_hw.formal import Bench, Engine
 
-MODULES = ("crc", "status", "collector", "sequencer", "intake", "streams", "reset")
+MODULES = ("crc", "status", "collector", "sequencer", "intake", "streams", "reset", "lane")
 """Those of this package that have proofs."""
 
 

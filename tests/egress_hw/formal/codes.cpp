@@ -106,7 +106,7 @@ static void check_code(uint32_t setting, bool second, int j, int k, int T, bool 
                         int64_t bits = runs ? 2 * x + follows : x;
                         bool same = ((e.offset + bits - value) & 0x1FFFF) == 0;
                         // What must be refused, and what a lane sees by itself, of 17 bits.
-                        bool must = runs ? symbol >= 1 << 14 : value > 65535;
+                        bool must = runs ? symbol >= 1 << 15 : value > 65535;
                         bool seen = runs ? symbol - threshold < 3 << 14 : value < 1 << 17;
                         if (!legal_length) must = true, seen = false;
                         if (above) {
