@@ -9,7 +9,17 @@ from types import ModuleType
 
 from egress_hw.formal import Bench, Engine
 
-MODULES = ("crc", "status", "collector", "sequencer", "intake", "streams", "reset", "lane")
+MODULES = (
+    "crc",
+    "status",
+    "collector",
+    "sequencer",
+    "intake",
+    "streams",
+    "reset",
+    "lane",
+    "lane_queue",
+)
 """Those of this package that have proofs."""
 
 
