@@ -46,10 +46,10 @@ class BackSlash(WeightRate):
         The one that trains ``params``; only looked at. Needed by ``ratio`` and ``metric="adam"``.
     ratio : float or None
         Mean pull of a step on a weight that is not zero, over the current learning rate of the
-        weight's group: schedules of the learning rate are followed. 0.1 to 0.5 is a range to try
-        with the authors' ``eps``, a fifth of it under ``"bit-true"`` and ``"eg-log"``, which pull
-        small weights hardest; above 1 the optimizer cannot answer. Not for ``"printed"``, whose
-        pull the optimizer scales weight by weight.
+        weight's group: schedules of the learning rate are followed. 0.05 to 0.5 is a range to
+        try with the authors' ``eps``, 0.01 to 0.1 under ``"bit-true"`` and ``"eg-log"``, which
+        pull small weights hardest; above 1 the optimizer cannot answer. Not for ``"printed"``,
+        whose pull the optimizer scales weight by weight.
     lmbda : float or None
         Instead of ``ratio``, the paper's multiplier of the mean rate, not times the learning rate.
         Its useful size grows with the number of weights N. The rate's unit is the rule's: eq. 5,
