@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress.pack import Ints, slots_of
-from egress.setting import MAX_RUN, MAX_SYMBOL, WINDOW_BITS, Mode, Setting
+from egress.setting import MAX_RUN, MAX_SLOT, MAX_SYMBOL, WINDOW_BITS, Mode, Setting
 from egress.statistics import RUNS, Statistics
 
 Floats = NDArray[np.float64]
@@ -139,7 +139,7 @@ def _run_costs(setting: Setting, run: Ints, big: bool, closes: bool) -> tuple[In
         slot = run
         if joint and setting.stride is not None:
             slot = slots_of(run, bigs, setting.threshold, setting.stride)
-        return codeword_lengths(setting, slot, following=1)
+        return np.where(slot > MAX_SLOT, FORBIDDEN, codeword_lengths(setting, slot, following=1))
 
     # The bit after the run's codeword is the magnitude's first, where there is one.
     shared = 0 if closes or (joint and not big) else 1

@@ -11,6 +11,7 @@ from egress.errors import BitstreamError, Reason
 from egress.record import Header, Segment, find_segments
 from egress.setting import (
     MAX_RUN,
+    MAX_SLOT,
     MAX_SYMBOL,
     WINDOW_BITS,
     Mode,
@@ -28,7 +29,7 @@ def encode_segment(levels: Sequence[int], setting: Setting, level_bits: int = 8)
     ------
     ValueError
         If a level is out of range, does not fit the width of a raw setting, or needs a codeword
-        that breaks the window rule.
+        that breaks the window rule or a slot above `MAX_SLOT`.
     """
     setting.check(level_bits)
     largest = max_level(level_bits)
@@ -59,7 +60,10 @@ def _encode_runs(levels: Sequence[int], setting: Setting) -> list[str]:
     joint = setting.mode is Mode.JOINT
 
     def run_codeword(run: int, big: bool) -> str:
-        return _codeword(setting.code, setting.slot(run, big) if joint else run, following=1)
+        symbol = setting.slot(run, big) if joint else run
+        if symbol > MAX_SLOT:
+            raise ValueError(f"a run of {run} before a magnitude above one needs slot {symbol}")
+        return _codeword(setting.code, symbol, following=1)
 
     bits = []
     run = 0

@@ -15,6 +15,10 @@ MAX_SYMBOL = 65535
 MAX_RUN = 4096
 """``R``: zeros of the longest run; such a run is not followed by a non-zero level."""
 
+MAX_SLOT = 32767
+"""No encoder writes a larger slot: of a stride of 8, one for 4092 zeros or more before a magnitude
+above one."""
+
 STRIDES = (2, 4, 8, None)
 """Of the joint mode: `Setting.stride`."""
 

@@ -42,6 +42,22 @@ def test_costs_are_the_bits_that_the_reference_writes(case, zeros):
         assert cost >= FORBIDDEN
 
 
+@pytest.mark.parametrize(("zeros", "slot"), [(4091, 32759), (4094, 32783)])
+def test_no_slot_of_16_bits_is_written(zeros, slot):
+    setting = Setting(Mode.JOINT, 8, 4, threshold=24, stride=8, magnitude_order=2)
+    assert setting.slot(zeros, True) == slot
+    levels = [0] * zeros + [5]
+    cost = segment_costs(gather(np.array(levels, np.int8), np.array([len(levels)])), setting).bits[
+        0
+    ]
+    if slot < 1 << 15:
+        assert cost == len(encode_segment(levels, setting))
+    else:
+        assert cost >= FORBIDDEN
+        with pytest.raises(ValueError, match="4094 before a magnitude above one needs slot 32783"):
+            encode_segment(levels, setting)
+
+
 @pytest.mark.parametrize(
     ("zeros", "scale", "gain"),
     # Share of zeros, scale of a Laplacian of the rest, and what the best Rice code costs in excess.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
-from egress.setting import MAX_SYMBOL, STRIDES, THRESHOLDS, WINDOW_BITS
+from egress.setting import MAX_SLOT, MAX_SYMBOL, STRIDES, THRESHOLDS, WINDOW_BITS
 from egress_hw.class_table import (
     FIELD_INDEX,
     INDEX_BITS,
@@ -117,10 +117,9 @@ def test_the_entries_of_each_codeword_give_its_length_and_value(setting, window,
     if setting.mode is Mode.PLAIN:
         check_code(table, setting.code, window, rng, MAX_SYMBOL - 1, lambda s, _: s + 1)
         return
-    # Of slots that may be, those of 2**15 and above may be refused (docs/proofs.md).
     threshold = setting.threshold
     check_code(
-        table, setting.code, window, rng, (1 << 15) - 1,
+        table, setting.code, window, rng, MAX_SLOT,
         lambda s, bit: 2 * (s - threshold) + bit, following=1,
     )  # fmt: skip
     base = setting.magnitude_base
