@@ -8,16 +8,26 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import Mode
-from egress_hw.bits import find_one, seek, shift_left, shift_left_fast
+from egress_hw.bits import shift_left
 from egress_hw.class_table import (
     ADDRESS_BITS,
-    INDEX_BITS,
     OFFSET_BITS,
     SOUGHT_BITS,
     entry_layout,
 )
 from egress_hw.geometry import Geometry
 from egress_hw.lane_queue import LaneQueue, meant_layout
+from egress_hw.lane_step import (
+    FIELD_PHASE,
+    Place,
+    Seen,
+    judge,
+    later,
+    move,
+    pass_bits,
+    see,
+    state_layout,
+)
 from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
@@ -25,7 +35,8 @@ ALL_MODES = frozenset(Mode)
 NO_STRIDE = 3
 """Shape of settings without magnitudes above one."""
 
-FIELD_PHASE = 4
+_EARLY = ("go", "start", "damaged", "blank", "fixed", "first", "later", "zero")
+_TOKEN = ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
 
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _PLAIN: Any = {"no_rw_check": 1}
@@ -50,6 +61,13 @@ def descriptor_layout(geometry: Geometry) -> data.StructLayout:
     return data.StructLayout(
         {"start": unsigned(geometry.buffer), "damaged": 1, "setting": 2, "kind": kind_layout()}
     )
+
+
+def recall(m: Module, memory: Memory, address: Value, name: str) -> Any:
+    """Return what a memory holds at an address, a cycle later."""
+    port = memory.read_port(domain="comb")
+    m.d.comb += port.addr.eq(address)
+    return later(m, port.data, 1, name)
 
 
 class Lane(wiring.Component):
@@ -167,106 +185,162 @@ class Lane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self.geometry
-        C, B = g.contexts, self._level_bits
-        loop = C + g.seek - g.move  # cycles from the decision of a step to the next one's search
-
-        def recall(memory: Memory, address: Value, name: str) -> Any:
-            """Return what a memory holds at an address, a cycle later."""
-            port = memory.read_port(domain="comb")
-            m.d.comb += port.addr.eq(address)
-            return later(port.data, 1, name)
-
-        def later(value: Any, cycles: int, name: str) -> Any:
-            """Return a copy of a value some cycles later."""
-            for n in range(cycles):
-                shape = value.shape()
-                copy = Signal(shape, name=f"{name}_{n + 1}", reset_less=True)
-                m.d.sync += copy.eq(value)
-                value = copy
-            return value
+        loop = (
+            g.contexts + g.seek - g.move
+        )  # cycles from a step's decision to the next one's search
 
         # --- What is known of the segment, from cycle `move - 1` of a step on.
-        m.submodules.descriptors = descriptors = Memory(
-            shape=descriptor_layout(g), depth=2 * C, init=[], attrs=_PLAIN
-        )
-        write = descriptors.write_port()
-        m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
-        m.d.comb += write.data.eq(self.descriptor)
-        slot = Cat(self.contexts[(g.move - 2) % C], self.bank)
-        known = recall(descriptors, slot, "descriptor")
-        sought: Any = later(known, loop + 1, "known")  # in cycle `seek`, which is that of `mean`
+        known = self._describe(m)
+        sought = later(m, known, loop + 1, "known")  # in cycle `seek`, which is that of `mean`
 
         # --- Cycle 0: the words are read, from a position on.
         position = Signal(g.buffer + 6, reset_less=True)
         next_position, upper_address = Signal.like(position), Signal(g.buffer)
-        m.d.sync += position.eq(next_position)
-        slot = Cat(self.contexts[g.move], later(self.bank, 2, "bank"))
-        addresses = Cat(upper_address, slot), Cat(next_position[5:-1], slot)
-        upper, lower = self._memories(m, recall, *addresses)
-        around = Cat(upper, lower, upper)
-        turned = shift_left(around, position[4:5], g.window + 15, 16)
-        halves = later(turned, g.seek, "halves")
+        halves = self._read(m, position, next_position, upper_address)
 
         # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
         window = Signal(g.window)
-        place = later(position[:4], g.seek, "place")
-        halves = shift_left(halves, place[3:], g.window + 7, 8)
-        m.d.comb += window.eq(shift_left_fast(m, platform, "aligned", halves, place[:3], g.window))
-        zeros, none = seek(window[-SOUGHT_BITS:])
-        # The bit after the one, which tells of a half class.
-        after = Signal()
-        _, _, found_after = find_one(window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1])
-        m.d.comb += after.eq(found_after)
-
-        # The state of the step before; if that ended a run or slot, what follows it is known now.
-        # Of a field that is to be read: the bits of its first piece but for that of a half class.
-        flags = ("second", "field", "bad", "high")
-        # If a run or slot was ended: what tells, with its value, whether a magnitude follows.
-        flags = (*flags, "zero_run", "joint", "any_2", "any_4")
-        state = data.StructLayout(
-            {"phase": 3, "index": INDEX_BITS, "piece": 3, **dict.fromkeys(flags, 1)}
-        )
-        after_move: Any = Signal(state)
-        was: Any = later(after_move, loop, "state")
+        seen = see(m, platform, g, window, position, halves)
+        # The state of the step before; if that ended a run or slot, what follows is known now.
+        after_move: Any = Signal(state_layout())
+        was = later(m, after_move, loop, "state")
         value = Signal(OFFSET_BITS, reset_less=True)
         ones = Signal(reset_less=True)
         meant = self._mean(m, value, was, ones)
-        here: Any = Signal(state)
+        here, blank, bit = self._seek(m, seen, was, meant, value, sought)
+        found_entry = self._look_up(m, Cat(here.index, sought.setting, self.parity))
+
+        # --- Cycle `move - 1`: all that does not wait for the entry.
+        idle = g.move - g.seek - 1
+        before: Any = later(m, here, idle, "here")
+        before_bits = later(m, window, idle, "window")
+        room = Signal()
+        early = self._prepare(m, before, blank, bit, known, room)
+        base, base_low = self._base(m, position, known)
+
+        # --- Cycle `move`: where the next step begins.
+        entry: Any = later(m, found_entry, idle, "entry")
+        step: Any = later(m, before, 1, "step")
+        now: Any = later(m, early, 1, "early")
+        bits = later(m, before_bits, 1, "bits")
+        place = Place(
+            word=later(m, base, 1, "word"),
+            next_word=later(m, (base + 1)[: g.buffer + 1], 1, "next_word"),
+            low=later(m, base_low, 1, "low"),
+        )
+        take, longer, beyond = move(m, entry, now, place, next_position, upper_address)
+        ends, refuses, bad = judge(m, entry, step, now, bits, longer)
+        known_now: Any = later(m, known, 1, "known_now")
+        is_run = self._follow(m, after_move, known_now, entry, step, now, (ends, refuses, bad))
+
+        # --- To cycle `add`: the bits that were passed, with a one before them in a field.
+        passed = pass_bits(m, step, now, bits, take, longer)
+        token: Any = Signal(data.StructLayout(dict.fromkeys(_TOKEN, 1)))
+        m.d.comb += [
+            token.ends.eq(now.go & ends),
+            token.refuses.eq(now.go & refuses),
+            token.run.eq(is_run),
+            token.bad.eq(bad),
+            token.start.eq(now.start),
+            token.damaged.eq(now.damaged),
+            token.piece.eq(now.later),
+            token.first.eq(now.first),
+        ]
+        added = self._add(m, passed, token, entry.offset, after_move, value, ones)
+
+        # --- From cycle `mean` on.
+        m.submodules.queue = queue = LaneQueue(
+            g, self._level_bits, runs=self._runs, joint=self._joint
+        )
+        self._find(m, queue.found, added, sought, meant, value, beyond)
+        m.d.comb += [
+            room.eq(later(m, queue.room, 2 * g.contexts + g.move - 1 - g.room, "room")),
+            queue.contexts.eq(self.contexts),
+            queue.pop.eq(self.pop),
+            Cat(self.valid, self.magnitude, self.negative, self.error).eq(
+                Cat(queue.valid, queue.magnitude, queue.negative, queue.error)
+            ),
+        ]
+        return m
+
+    def _describe(self, m: Module) -> Any:
+        """Return what is known of the segment of the context in cycle `move - 1`."""
+        g = self.geometry
+        m.submodules.descriptors = descriptors = Memory(
+            shape=descriptor_layout(g), depth=2 * g.contexts, init=[], attrs=_PLAIN
+        )
+        write = descriptors.write_port()
+        m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
+        m.d.comb += write.data.eq(self.descriptor)
+        slot = Cat(self.contexts[(g.move - 2) % g.contexts], self.bank)
+        return recall(m, descriptors, slot, "descriptor")
+
+    def _read(self, m: Module, position: Signal, following: Signal, upper_address: Signal) -> Any:
+        """Return the half-words from a position on, in cycle `seek`, the first one uppermost."""
+        g = self.geometry
+        m.d.sync += position.eq(following)
+        slot = Cat(self.contexts[g.move], later(m, self.bank, 2, "bank"))
+        upper, lower = self._memories(m, Cat(upper_address, slot), Cat(following[5:-1], slot))
+        around = Cat(upper, lower, upper)
+        turned = shift_left(around, position[4:5], g.window + 15, 16)
+        return later(m, turned, g.seek, "halves")
+
+    def _seek(
+        self, m: Module, seen: Seen, was: Any, meant: Any, value: Signal, sought: Any
+    ) -> tuple[Any, Signal, Signal]:
+        """Tell where the class table has the step's entry.
+
+        Returns
+        -------
+        here : state_layout
+            The state, with the entry's ``index``.
+        blank : Signal
+            There is no one among the bits that were sought through, or as many zeros as no run's
+            codeword has.
+        bit : Signal
+            That which tells of a half class.
+        """
+        here: Any = Signal(state_layout())
         m.d.comb += [here.eq(was), here.second.eq(was.second | meant.follows)]
         m.d.comb += here.field.eq(was.field | (meant.follows & value[0]))
         # Of a field, the index is known; and where there are no zeros to be counted.
         in_field, is_late = was.phase[2], was.phase[:2].any()
-        fresh = Cat(zeros, was.phase[1], is_late) | here.field.replicate(5)
+        fresh = Cat(seen.zeros, was.phase[1], is_late) | here.field.replicate(5)
         m.d.comb += here.index.eq(Cat(Mux(in_field, was.index[:5], fresh), here.second))
-        # No one among the bits that were sought through, or as many zeros as no run's codeword has.
         blank = Signal()
-        no_level = self._in_runs(sought) & was.phase[1] & (zeros == 7)
-        m.d.comb += blank.eq(~in_field & ~here.field & ((none & ~self._in_raw(sought)) | no_level))
+        no_level = self._in_runs(sought) & was.phase[1] & (seen.zeros == 7)
+        m.d.comb += blank.eq(
+            ~in_field & ~here.field & ((seen.none & ~self._in_raw(sought)) | no_level)
+        )
         bit = Signal()
-        m.d.comb += bit.eq(Mux(in_field | here.field, window[-1], after))
+        m.d.comb += bit.eq(Mux(in_field | here.field, seen.first, seen.after))
+        return here, blank, bit
 
+    def _look_up(self, m: Module, address: Value) -> Any:
+        """Return the entry of the class table, a cycle later."""
         m.submodules.classes = classes = Memory(
             shape=entry_layout(), depth=1 << ADDRESS_BITS, init=[], attrs=_BLOCK
         )
         fill = classes.write_port()
         m.d.comb += [fill.en.eq(self.fill), fill.addr.eq(self.fill_address)]
         m.d.comb += fill.data.eq(self.fill_entry)
-        found_entry = recall(classes, Cat(here.index, sought.setting, self.parity), "entry")
+        return recall(m, classes, address, "entry")
 
-        # --- Cycle `move - 1`: all that does not wait for the entry.
+    def _prepare(
+        self, m: Module, before: Any, blank: Signal, bit: Signal, known: Any, room: Signal
+    ) -> Any:
+        """Tell what does not wait for the entry: whether the step goes, and how far without one."""
+        g = self.geometry
         idle = g.move - g.seek - 1
-        before: Any = later(here, idle, "here")
-        before_bits = later(window, idle, "window")
-        before_blank = later(blank, idle, "blank")
-        room, going = Signal(), Signal()
-        started = later(self.start, C, "start")
+        before_blank = later(m, blank, idle, "blank")
+        going = Signal()
+        started = later(m, self.start, g.contexts, "start")
         # A codeword that was begun has its place in the queue.
         m.d.comb += going.eq((room | started | before.phase.any()) & ~self.start)
-        before_bit = later(bit, idle, "bit")
+        before_bit = later(m, bit, idle, "bit")
         in_field = before.phase[2]
         in_first = in_field & ~before.phase[:2].any()
-        flags = ("go", "start", "damaged", "blank", "fixed", "first", "later", "zero")
-        early: Any = Signal(data.StructLayout({**dict.fromkeys(flags, 1), "take": 5}))
+        early: Any = Signal(data.StructLayout({**dict.fromkeys(_EARLY, 1), "take": 5}))
         m.d.comb += [
             early.go.eq(going),
             early.start.eq(self.start),
@@ -286,58 +360,29 @@ class Lane(wiring.Component):
             m.d.comb += early.take.eq(before.piece)
         with m.Else():
             m.d.comb += early.take.eq(SOUGHT_BITS)
+        return early
+
+    def _base(self, m: Module, position: Signal, known: Any) -> tuple[Signal, Signal]:
+        """Return from where the step moves on: the word, and the bit in it."""
+        g = self.geometry
         base = Signal(g.buffer + 1)
         base_low = Signal(5)
-        current = later(position, g.move - 1, "place")
+        current = later(m, position, g.move - 1, "place")
         with m.If(self.start):
             m.d.comb += base.eq(known.start)
         with m.Else():
             m.d.comb += [base.eq(current[5:]), base_low.eq(current[:5])]
+        return base, base_low
 
-        # --- Cycle `move`: where the next step begins.
-        entry: Any = later(found_entry, idle, "entry")
-        step: Any = later(before, 1, "step")
-        now: Any = later(early, 1, "early")
-        bits = later(before_bits, 1, "bits")
-        word, next_word = later(base, 1, "word"), later((base + 1)[: g.buffer + 1], 1, "next_word")
-        low = later(base_low, 1, "low")
-        take, sum_ = Signal(6), Signal(7)
-        m.d.comb += take.eq(Mux(now.fixed, now.take, entry.take))
-        # A codeword that ends in this step, or the first piece of a field, may be a bit longer.
-        longer = Signal()
-        m.d.comb += longer.eq(now.zero & entry.half & (entry.done | now.first))
-        m.d.comb += sum_.eq((Cat(longer, low) + Cat(longer, take))[1:])
-        # Only what is refused moves by more than a word.
-        m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], next_word, word)))
-        m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], next_word, word))
-        beyond = Signal()
-        # Behind the slot's end, at which a codeword begins at the latest: that is 33 bits or fewer.
-        behind = next_position[-1] & (sum_[:5].any() | next_position[5])
-        m.d.sync += beyond.eq(Mux(sum_[6], next_word[-1], behind))
-
-        ends, refuses = Signal(), Signal()
+    def _follow(
+        self, m: Module, after_move: Any, known: Any, entry: Any, step: Any, now: Any, found: Any
+    ) -> Signal:
+        """Tell the state after the step; return whether what it decoded is a run or slot."""
+        ends, refuses, bad = found
         in_field = step.phase[2]
-        with m.If(in_field):
-            m.d.comb += ends.eq(step.phase[:2] == entry.size[3:])
-        with m.Elif(now.blank):
-            m.d.comb += refuses.eq(step.phase[1])
-        with m.Else():
-            m.d.comb += [ends.eq(entry.done), refuses.eq(~entry.done & ~entry.long)]
-        # In a field's first piece: bits above 16, but for the one that tells of a half class.
-        high = (
-            (bits[-1] & ~entry.half & step.piece.any())
-            | (bits[-2] & (step.piece[1:].any() | (step.piece[0] & longer)))
-            | (bits[-3] & (step.piece[2] | (step.piece[1] & (step.piece[0] | longer))))
-        )
-        bad = Signal()
-        m.d.comb += bad.eq(
-            step.bad | entry.bad | (longer & entry.tight) | (now.first & step.high & high)
-        )
-
         is_run = Signal()
-        known_now: Any = later(known, 1, "known_now")
-        m.d.comb += is_run.eq(self._in_runs(known_now) & ~step.second)
-        is_joint, stride = self._in_joint(known_now), known_now.kind.stride
+        m.d.comb += is_run.eq(self._in_runs(known) & ~step.second)
+        is_joint, stride = self._in_joint(known), known.kind.stride
         ended = now.go & ends & is_run
         # A step that does not go is between two codewords.
         m.d.comb += [
@@ -354,67 +399,52 @@ class Lane(wiring.Component):
         ]
         with m.If(now.go & ~ends & ~refuses):
             m.d.comb += after_move.phase.eq(Mux(in_field | now.blank, step.phase + 1, FIELD_PHASE))
+        return is_run
 
-        # --- To cycle `add`: the bits that were passed, with a one before them in a field.
-        lead = Signal()
-        m.d.comb += lead.eq(now.first | (~in_field & step.field))
-        with_lead = Cat(bits, lead, Const(0, g.window))
-        taken = shift_left(with_lead, take[: g.window.bit_length()], g.window + 2)
-        passed = Signal(g.window + 1)
-        m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
-        names = ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
-        token: Any = Signal(data.StructLayout(dict.fromkeys(names, 1)))
-        m.d.comb += [
-            token.ends.eq(now.go & ends),
-            token.refuses.eq(now.go & refuses),
-            token.run.eq(is_run),
-            token.bad.eq(bad),
-            token.start.eq(now.start),
-            token.damaged.eq(now.damaged),
-            token.piece.eq(now.later),
-            token.first.eq(now.first),
-        ]
-        passed = later(passed, g.seek, "passed")
-        added: Any = later(token, g.seek, "added")
-        entry_offset = later(entry.offset, g.seek, "offset")
+    def _add(
+        self, m: Module, passed: Value, token: Any, offset: Value, state: Value,
+        value: Signal, ones: Signal,
+    ) -> Any:  # fmt: skip
+        """Work out the value, and whether a slot's ends in ones; return the token with it."""
+        g = self.geometry
+        passed = later(m, passed, g.seek, "passed")
+        added: Any = later(m, token, g.seek, "added")
+        entry_offset = later(m, offset, g.seek, "offset")
         # Of a field of more pieces, what was read; the bit above 16 too.
         gathered = Signal(9, reset_less=True)
-        gather = later(gathered, C - 1, "gathered")
+        gather = later(m, gathered, g.contexts - 1, "gathered")
         m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
         whole = Signal(OFFSET_BITS)
         m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
         sum_value = Signal(OFFSET_BITS)
         m.d.comb += sum_value.eq(whole + entry_offset)
         m.d.sync += value.eq(sum_value)
-        adding: Any = later(after_move, loop - 1, "adding")
+        loop = g.contexts + g.seek - g.move
+        adding: Any = later(m, state, loop - 1, "adding")
         above = sum_value[1:]
         any_2, any_4 = above[1] | adding.any_2, above[2] | adding.any_4
         m.d.sync += ones.eq(adding.joint & above[0] & any_2 & any_4)
+        return added
 
-        # --- From cycle `mean` on.
-        m.submodules.queue = queue = LaneQueue(g, B, runs=self._runs, joint=self._joint)
-        found: Any = queue.found
-        token = later(added, 1, "meant")
+    def _find(
+        self, m: Module, found: Any, added: Any, sought: Any, meant: Any, value: Signal, beyond: Any
+    ) -> None:
+        """Tell the queue what the step found."""
+        g, B = self.geometry, self._level_bits
+        token: Any = later(m, added, 1, "meant")
         for name in ("ends", "refuses", "run", "bad", "start", "damaged"):
             m.d.comb += found[name].eq(token[name])
         too_large = value[B:].any()
         if B == 16:
             too_large = Mux(self.wide, too_large, value[8:].any())
         m.d.comb += [
-            found.over.eq(later(beyond, g.mean - C, "over")),
+            found.over.eq(later(m, beyond, g.mean - g.contexts, "over")),
             found.large.eq(too_large),
             found.number.eq(value[:B]),
             found.meant.eq(meant),
             found.stride.eq(sought.kind.stride),
             found.threshold.eq(sought.kind.threshold),
-            room.eq(later(queue.room, 2 * C + g.move - 1 - g.room, "room")),
-            queue.contexts.eq(self.contexts),
-            queue.pop.eq(self.pop),
-            Cat(self.valid, self.magnitude, self.negative, self.error).eq(
-                Cat(queue.valid, queue.magnitude, queue.negative, queue.error)
-            ),
         ]
-        return m
 
     def _in_runs(self, known: Any) -> Value:
         """Whether a segment's mode is zero-run or joint; constant as far as `modes` decide it."""
@@ -428,7 +458,7 @@ class Lane(wiring.Component):
     def _in_joint(self, known: Any) -> Value:
         return known.kind.mode == Mode.JOINT if self._joint else Const(0)
 
-    def _memories(self, m: Module, recall: Any, upper: Value, lower: Value) -> list[Any]:
+    def _memories(self, m: Module, upper: Value, lower: Value) -> list[Any]:
         """Read the words' upper and lower halves, each from a memory, at addresses of their own."""
         g = self.geometry
         halves = []
@@ -441,7 +471,7 @@ class Lane(wiring.Component):
                 write.addr.eq(Cat(self.store_address, self.store_slot)),
                 write.data.eq(self.store_word[place : place + 16]),
             ]
-            halves.append(recall(memory, address, name))
+            halves.append(recall(m, memory, address, name))
         return halves
 
     def _mean(self, m: Module, value: Signal, was: Any, ones: Signal) -> Any:

@@ -66,7 +66,8 @@ def lane_of(
 ) -> tuple[Any, Outside]:
     """Return a lane, and what stands for its memories and its queue."""
     outside = Outside(room)
-    module = mutated("egress_hw.lane", changes, outside.names)
+    step = mutated("egress_hw.lane_step", changes)
+    module = mutated("egress_hw.lane", {}, outside.names | {"move": step.move})
 
     class Made(module.Lane):
         def __init__(self) -> None:

@@ -1,0 +1,138 @@
+"""What a lane does in a step: circuits of its cycles, which `egress_hw.lane` puts together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from egress_hw.bits import find_one, seek, shift_left, shift_left_fast
+from egress_hw.class_table import INDEX_BITS, SOUGHT_BITS
+from egress_hw.geometry import Geometry
+
+FIELD_PHASE = 4
+
+
+def state_layout() -> data.StructLayout:
+    """Layout of what a step leaves for the next one of its context.
+
+    Members: ``phase`` (steps of this codeword so far; from `FIELD_PHASE` on, pieces of its field),
+    ``index`` (of the entry in use), ``piece`` and ``high`` (bits of a field's first piece but for
+    that of a half class, and whether there are more than 16), ``second`` (a magnitude is read),
+    ``field`` (as a field of known size), ``bad``. If a run or slot was ended, what tells with its
+    value whether a magnitude follows: ``zero_run``, ``joint``, ``any_2``, ``any_4``.
+    """
+    flags = ("second", "field", "bad", "high", "zero_run", "joint", "any_2", "any_4")
+    return data.StructLayout(
+        {"phase": 3, "index": INDEX_BITS, "piece": 3, **dict.fromkeys(flags, 1)}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What stands in a window: its first bit, zeros before the one or none, the bit after it."""
+
+    first: Value
+    zeros: Value
+    none: Value
+    after: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A word, the one after it, and a bit in it."""
+
+    word: Value
+    next_word: Value
+    low: Value
+
+
+def later(m: Module, value: Any, cycles: int, name: str) -> Any:
+    """Return a copy of a value some cycles later."""
+    for n in range(cycles):
+        copy = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=True)
+        m.d.sync += copy.eq(value)
+        value = copy
+    return value
+
+
+def see(
+    m: Module, platform: Any, geometry: Geometry, window: Signal, position: Signal, halves: Value
+) -> Seen:
+    """Fill the window, and look in it for the first one and the bit behind."""
+    place = later(m, position[:4], geometry.seek, "place")
+    halves = shift_left(halves, place[3:], geometry.window + 7, 8)
+    m.d.comb += window.eq(
+        shift_left_fast(m, platform, "aligned", halves, place[:3], geometry.window)
+    )
+    zeros, none = seek(window[-SOUGHT_BITS:])
+    # The bit after the one, which tells of a half class.
+    after = Signal()
+    _, _, found_after = find_one(window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1])
+    m.d.comb += after.eq(found_after)
+    return Seen(first=window[-1], zeros=zeros, none=none, after=after)
+
+
+def move(
+    m: Module, entry: Any, now: Any, place: Place, next_position: Signal, upper_address: Signal
+) -> tuple[Signal, Signal, Signal]:
+    """Tell where the next step begins.
+
+    Returns
+    -------
+    take, longer : Signal
+        Bits that are passed, and whether it is one more.
+    beyond : Signal
+        A cycle later: it begins behind the segment.
+    """
+    take, sum_ = Signal(6), Signal(7)
+    m.d.comb += take.eq(Mux(now.fixed, now.take, entry.take))
+    # A codeword that ends in this step, or the first piece of a field, may be a bit longer.
+    longer = Signal()
+    m.d.comb += longer.eq(now.zero & entry.half & (entry.done | now.first))
+    m.d.comb += sum_.eq((Cat(longer, place.low) + Cat(longer, take))[1:])
+    # Only what is refused moves by more than a word.
+    m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], place.next_word, place.word)))
+    m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], place.next_word, place.word))
+    beyond = Signal()
+    # Behind the slot's end, at which a codeword begins at the latest: that is 33 bits or fewer.
+    behind = next_position[-1] & (sum_[:5].any() | next_position[5])
+    m.d.sync += beyond.eq(Mux(sum_[6], place.next_word[-1], behind))
+    return take, longer, beyond
+
+
+def judge(
+    m: Module, entry: Any, step: Any, now: Any, bits: Value, longer: Signal
+) -> tuple[Signal, Signal, Signal]:
+    """Tell whether the step ends a codeword, refuses it, or found it bad."""
+    ends, refuses = Signal(), Signal()
+    in_field = step.phase[2]
+    with m.If(in_field):
+        m.d.comb += ends.eq(step.phase[:2] == entry.size[3:])
+    with m.Elif(now.blank):
+        m.d.comb += refuses.eq(step.phase[1])
+    with m.Else():
+        m.d.comb += [ends.eq(entry.done), refuses.eq(~entry.done & ~entry.long)]
+    # In a field's first piece: bits above 16, but for the one that tells of a half class.
+    high = (
+        (bits[-1] & ~entry.half & step.piece.any())
+        | (bits[-2] & (step.piece[1:].any() | (step.piece[0] & longer)))
+        | (bits[-3] & (step.piece[2] | (step.piece[1] & (step.piece[0] | longer))))
+    )
+    bad = Signal()
+    m.d.comb += bad.eq(
+        step.bad | entry.bad | (longer & entry.tight) | (now.first & step.high & high)
+    )
+    return ends, refuses, bad
+
+
+def pass_bits(m: Module, step: Any, now: Any, bits: Value, take: Signal, longer: Signal) -> Signal:
+    """Return the bits that were passed, lowest the last, with a one before them in a field."""
+    width = len(bits)
+    lead = Signal()
+    m.d.comb += lead.eq(now.first | (~step.phase[2] & step.field))
+    with_lead = Cat(bits, lead, Const(0, width))
+    taken = shift_left(with_lead, take[: width.bit_length()], width + 2)
+    passed = Signal(width + 1)
+    m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
+    return passed
