@@ -1,4 +1,6 @@
-"""Searches and shifts, as trees of few LUTs."""
+"""Searches and shifts, as trees of few LUTs, and delays."""
+
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Instance, Module, Mux, Signal, Value
 
@@ -102,3 +104,12 @@ def shift_left_fast(
 def is_ecp5(platform: object) -> bool:
     """Whether a platform's device is an ECP5."""
     return getattr(platform, "family", None) == "ecp5"
+
+
+def later(m: Module, value: Any, cycles: int, name: str) -> Any:
+    """Return a copy of a value some cycles later."""
+    for n in range(cycles):
+        copy = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=True)
+        m.d.sync += copy.eq(value)
+        value = copy
+    return value

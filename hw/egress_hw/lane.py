@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import Mode
-from egress_hw.bits import shift_left
+from egress_hw.bits import later, shift_left
 from egress_hw.class_table import (
     ADDRESS_BITS,
     OFFSET_BITS,
@@ -22,7 +22,6 @@ from egress_hw.lane_step import (
     Place,
     Seen,
     judge,
-    later,
     move,
     pass_bits,
     see,

@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from egress_hw.bits import later
 from egress_hw.geometry import Geometry
 
 RUN_BITS = 15
@@ -135,7 +136,7 @@ class LaneQueue(wiring.Component):
         written, read = Signal(bits), Signal(bits)
         next_written, next_read = Signal(bits), Signal(bits)
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        now_written = _later(m, written, C - 1, "written")
+        now_written = later(m, written, C - 1, "written")
         head, now_read = self._memory(m, item, pushes, now_written, read)
         advances = self._give(m, head, start)
         m.d.comb += next_written.eq(now_written + pushes)
@@ -144,7 +145,7 @@ class LaneQueue(wiring.Component):
 
         dead, next_dead = Signal(init=1), Signal()
         m.d.sync += dead.eq(next_dead)
-        m.d.comb += next_dead.eq(failed | (_later(m, dead, C - 1, "dead") & ~start))
+        m.d.comb += next_dead.eq(failed | (later(m, dead, C - 1, "dead") & ~start))
         # Two steps are on their way when the next is decided on.
         if self._geometry.room == self._geometry.push:
             waiting = next_written - next_read
@@ -157,7 +158,7 @@ class LaneQueue(wiring.Component):
         """Tell what is pushed, if anything, whether that is an error, and of a segment's start."""
         B = self._level_bits
         run = self._run(m)
-        found = _later(m, self.found, 2, "found")
+        found = later(m, self.found, 2, "found")
         meant, number = found.meant, found.number
         low, high = run[:_COUNT_BITS], run[_COUNT_BITS:]
         # Nothing comes after the longest run; it is taken for a slot only if that is not big.
@@ -230,7 +231,7 @@ class LaneQueue(wiring.Component):
         # Block RAM is slow to answer: if there is time for it, a cycle passes before it is used.
         in_block = C * D > _LUT_RAM_DEPTH
         slow = 1 if in_block and C == 4 else 0
-        before = _later(m, read, C - 2 - slow, "read")
+        before = later(m, read, C - 2 - slow, "read")
         memory = Memory(
             shape=item.shape(),
             depth=C * D,
@@ -242,8 +243,8 @@ class LaneQueue(wiring.Component):
         m.d.comb += write.addr.eq(Cat(written[:-1], self.contexts[g.push % C]))
         m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
         m.d.comb += port.addr.eq(Cat(before[:-1], self.contexts[(g.push - 1 - slow) % C]))
-        head = _later(m, port.data, 1 + slow, "head")
-        return head, _later(m, before, 1 + slow, "read_now")
+        head = later(m, port.data, 1 + slow, "head")
+        return head, later(m, before, 1 + slow, "read_now")
 
     def _give(self, m: Module, head: Any, start: Value) -> Value:
         """Give a weight of the item at the head if there is a pop; tells whether it is the last."""
@@ -254,9 +255,9 @@ class LaneQueue(wiring.Component):
             # Of this item, and with the next.
             used, next_used = Signal(_COUNT_BITS, reset_less=True), Signal(_COUNT_BITS)
             m.d.sync += used.eq(next_used)
-            before = _later(m, used, C - 2, "used")
-            now = _later(m, before, 1, "used_now")
-            more = _later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
+            before = later(m, used, C - 2, "used")
+            now = later(m, before, 1, "used_now")
+            more = later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
             m.d.comb += last.eq(now == head.count[:_COUNT_BITS])
             with m.If(start | advances):
                 m.d.comb += next_used.eq(0)
@@ -274,12 +275,3 @@ class LaneQueue(wiring.Component):
             self.error.eq(head.error),
         ]
         return advances
-
-
-def _later(m: Module, value: Any, cycles: int, name: str) -> Any:
-    """Return a copy of a value some cycles later."""
-    for number in range(cycles):
-        copy = Signal(value.shape(), name=f"{name}_{number + 1}", reset_less=True)
-        m.d.sync += copy.eq(value)
-        value = copy
-    return value

@@ -6,7 +6,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from egress_hw.bits import find_one, seek, shift_left, shift_left_fast
+from egress_hw.bits import find_one, later, seek, shift_left, shift_left_fast
 from egress_hw.class_table import INDEX_BITS, SOUGHT_BITS
 from egress_hw.geometry import Geometry
 
@@ -45,15 +45,6 @@ class Place:
     word: Value
     next_word: Value
     low: Value
-
-
-def later(m: Module, value: Any, cycles: int, name: str) -> Any:
-    """Return a copy of a value some cycles later."""
-    for n in range(cycles):
-        copy = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=True)
-        m.d.sync += copy.eq(value)
-        value = copy
-    return value
 
 
 def see(
