@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -176,6 +176,7 @@ def compress_tensors(
     path: str | Path,
     options: CompressOptions | None = None,
     *,
+    steps: Mapping[str, float] | None = None,
     metadata: Mapping[str, str] | None = None,
     importance: Mapping[str, Array] | None = None,
     progress: Progress | None = None,
@@ -187,6 +188,9 @@ def compress_tensors(
     tensors : mapping of str to array
     path : str or Path
     options : CompressOptions, optional
+    steps : mapping of str to float, optional
+        Instead of ``options.step``: a step for every float matrix, as `egress.train.fisher_steps`
+        gives them.
     metadata : mapping of str to str, optional
         What else the file's metadata shall hold.
     importance : mapping of str to array, optional
@@ -196,8 +200,8 @@ def compress_tensors(
     Raises
     ------
     ContainerError
-        Naming the tensor whose weights are not finite or cannot be quantized, or whose importance
-        is missing or cannot be one.
+        Naming the tensor whose weights are not finite or cannot be quantized, or whose step or
+        importance is missing or cannot be one.
     ValueError
         If there is an importance, but no ``options.rdo``.
     OSError
@@ -215,14 +219,18 @@ def compress_tensors(
         array = tensors[name]
         dtype = safetensors_dtype(array)
         if is_compressible(TensorInfo(dtype, array.shape)):
-            weight = None
+            weight, own = None, options
             if importance is not None:
                 if name not in importance:
                     raise ContainerError(f"tensor {name!r}: there is no importance of that name")
                 weight = importance[name]
+            if steps is not None:
+                if name not in steps:
+                    raise ContainerError(f"tensor {name!r}: there is no step of that name")
+                own = replace(options, step=steps[name])
             tell = progress and partial(_tell_part, progress, name, done, int(array.size), total)
             try:
-                record, entry = _compress_tensor(name, array, options, weight, tell)
+                record, entry = _compress_tensor(name, array, own, weight, tell)
             except ValueError as error:
                 raise ContainerError(f"tensor {name!r}: {error}") from None
             report.append(entry)

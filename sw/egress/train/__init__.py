@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from egress.train.backslash import BackSlash
     from egress.train.digits import DigitsConfig, train_digits, train_pair
+    from egress.train.distill import distillation_loss
+    from egress.train.fisher import fisher_steps
     from egress.train.gaussian import GeneralizedGaussian
     from egress.train.huggingface import BackSlashCallback
     from egress.train.initialize import gg_init_
+    from egress.train.quantized import FrozenZeros, QuantizedTraining
 
 __all__ = [
     "BackSlash",
     "BackSlashCallback",
     "DigitsConfig",
+    "FrozenZeros",
     "GeneralizedGaussian",
+    "QuantizedTraining",
+    "distillation_loss",
+    "fisher_steps",
     "gg_init_",
     "train_digits",
     "train_pair",
@@ -28,7 +35,11 @@ _HOMES = {
     "BackSlash": "backslash",
     "BackSlashCallback": "huggingface",
     "DigitsConfig": "digits",
+    "FrozenZeros": "quantized",
     "GeneralizedGaussian": "gaussian",
+    "QuantizedTraining": "quantized",
+    "distillation_loss": "distill",
+    "fisher_steps": "fisher",
     "gg_init_": "initialize",
     "train_digits": "digits",
     "train_pair": "digits",

@@ -90,6 +90,20 @@ def test_measurements_are_of_all_shards(ended, alone, world, way, rule):
         assert result["penalty"] == pytest.approx(expected["penalty"], rel=1e-6)
 
 
+@pytest.mark.parametrize(("world", "way"), CASES)
+def test_quantized_training_ends_with_one_process_weights_and_steps(ended, world, way):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    expected = worker.run_quantized("")
+    torch.set_num_threads(threads)
+    for result in ended(world):
+        assert result[way, "quantized"]["steps"] == expected["steps"]
+        for name, theta in expected["weights"].items():
+            torch.testing.assert_close(
+                result[way, "quantized"]["weights"][name], theta, rtol=1e-4, atol=1e-4
+            )
+
+
 def test_the_constraint_did_something(alone):
     weights = [alone(rule, False)["weights"]["1.weight"] for rule in worker.RULES]
     for index, one in enumerate(weights):

@@ -1,6 +1,7 @@
 """What one process of `test_distributed` does; without torchrun, the process to be equalled."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from egress.train import BackSlash
+from egress.train import BackSlash, QuantizedTraining, fisher_steps
 from egress.train.tensors import local
 
 RULES: dict[str, dict[str, Any]] = {
@@ -69,18 +70,42 @@ def run(way: str, rule: str, rank: int = 0, world: int = 1, *, data: bool) -> di
                 local(theta.grad).add_(own)
         optimizer.step()
         backslash.step()
+    return {
+        "weights": whole_weights(model, way),
+        "state": backslash.state_dict(),
+        "metrics": backslash.metrics(),
+        "penalty": backslash.penalty().item(),
+    }
+
+
+def run_quantized(way: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
+    """Train on quantized weights with steps by Fisher information, on a part of each batch."""
+    model = build(way, world)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(1)
+    steps: dict[str, float] = {}
+    quantized = nullcontext()
+    for done in range(STEPS):
+        if done == STEPS // 2:
+            steps = fisher_steps(model, optimizer, 2**-4)
+            quantized = QuantizedTraining(model, steps)
+        optimizer.zero_grad()
+        tokens = torch.randint(50, (8,), generator=generator).chunk(world)[rank]
+        with quantized:
+            model(tokens).square().mean().backward()
+        optimizer.step()
+    return {"weights": whole_weights(model, way), "steps": steps}
+
+
+def whole_weights(model: nn.Module, way: str) -> dict[str, Any]:
+    """Weights by the names of the model itself, shards put together."""
     weights = {}
     for name, theta in model.named_parameters():
         whole: Any = theta.detach()
         weights[name.removeprefix("module.")] = (
             whole.full_tensor() if way.endswith("sdp") else whole
         )
-    return {
-        "weights": weights,
-        "state": backslash.state_dict(),
-        "metrics": backslash.metrics(),
-        "penalty": backslash.penalty().item(),
-    }
+    return weights
 
 
 def main(folder: str) -> None:
@@ -89,12 +114,13 @@ def main(folder: str) -> None:
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     ways = WAYS if world == 4 else WAYS[:2]
-    results = {
+    results: dict[Any, Any] = {
         (way, rule, data): run(way, rule, rank, world, data=data)
         for way in ways
         for rule in RULES
         for data in (False, True)
     }
+    results |= {(way, "quantized"): run_quantized(way, rank, world) for way in ways}
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
