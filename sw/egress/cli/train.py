@@ -14,6 +14,7 @@ from egress.cli.common import (
     progress_bar,
     step,
 )
+from egress.cli.recipe import add_recipe_arguments, run_recipe
 from egress.compress import CompressOptions, compress_tensors
 from egress.container import open_container
 from egress.files import replacing
@@ -24,16 +25,25 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(
         commands,
         "train",
-        "train a small network with or without the rate constraint",
+        "train a network under a rate constraint, or find the operating point of a task",
         "Train the perceptron of 115,968 weights on scikit-learn's handwritten digits and write\n"
         "a safetensors checkpoint; with --compressed also the compressed file, whose accuracy is\n"
-        "then measured on the decoded weights. For a model of your own, see docs/training.md.",
+        "then measured on the decoded weights. For a model of your own, see docs/training.md.\n\n"
+        "With --max-loss or --target-bits: train a task's model plainly, then on quantized\n"
+        "weights at several steps and ratios, and choose on the validation set; the test set is\n"
+        "looked at once, in the end. OUT is then a folder: model.egress.safetensors, report.json,\n"
+        "report.svg, and what is needed to go on after a kill.",
         [
             "egress train -o digits.safetensors",
             "egress train --method plain -o plain.safetensors --compressed small.safetensors",
+            "egress train digits --max-loss 1pt -o out",
+            "egress train tinystories --data FOLDER --max-loss 1% -o out",
+            "egress train imdb --data FOLDER --model minilm --target-bits 1.5 -o out",
         ],
     )
-    parser.add_argument("--task", choices=("digits",), default="digits")
+    parser.add_argument(
+        "task", nargs="?", default="digits", help="digits (default) or a task of egress.tasks"
+    )
     parser.add_argument("--method", choices=("backslash", "plain"), default="backslash")
     parser.add_argument(
         "--ratio", type=float, help="mean pull of BackSlash over the learning rate (0.15)"
@@ -49,12 +59,17 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--compressed", type=Path, metavar="FILE", help="compressed file to write")
+    add_recipe_arguments(parser)
     add_json(parser)
     parser.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.max_loss is not None or options.target_bits is not None:
+        return run_recipe(options)
     need("torch", "sklearn", "scipy", extra="train")
+    if options.task != "digits":
+        raise InputError(f"task {options.task}: give --max-loss or --target-bits")
     from safetensors.numpy import save_file
 
     from egress.train.digits import DigitsConfig, accuracy, train_digits

@@ -174,7 +174,7 @@ def train_digits(
     started = time.perf_counter()
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = _perceptron(config.hidden)
+        model = perceptron(config.hidden)
         in_loss = config.rule in RULES and RULES[config.rule].in_loss
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0)
         backslash = BackSlash(
@@ -225,7 +225,8 @@ def train_pair(
     )
 
 
-def _perceptron(hidden: tuple[int, ...]) -> nn.Module:
+def perceptron(hidden: tuple[int, ...]) -> nn.Module:
+    """Make the network, of hidden layers of these widths: images ``(batch, 64)`` to logits."""
     widths = (PIXELS, *hidden, CLASSES)
     model = nn.Sequential()
     for layer in range(1, len(widths)):

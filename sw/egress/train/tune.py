@@ -1,0 +1,132 @@
+"""Finding the operating point, and the report on it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from egress.train.measured import METHODS, PAPER, RECIPE, ROUNDING, Measured
+from egress.train.operating import Candidate, Goal, Judged, best, next_candidate
+from egress.train.recipe import Recipe
+
+STARTS = {PAPER: Candidate(24, 0.2)}
+"""Where the search begins, if not at the recipe's start without a pull."""
+
+MOST = 12
+"""Candidates that are tried of a method whose search trains little or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the search of one method ended with.
+
+    Members
+    -------
+    method : str
+    validation : tuple of Measured
+        All that were tried, on the validation set, in order.
+    chosen : Measured or None
+        The best within the goal's limit; None if no one was.
+    test : Measured or None
+        The same on the test set, which no choice looked at.
+    validation_loss, test_loss : float or None
+        How much worse than the plain model: a difference of what should be high, a share of what
+        should be low.
+    """
+
+    method: str
+    validation: tuple[Measured, ...]
+    chosen: Measured | None
+    test: Measured | None
+    validation_loss: float | None
+    test_loss: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """Report of a search.
+
+    Members
+    -------
+    task, metric : str
+    higher_is_better : bool
+    seed : int
+    goal : Goal
+    plain_validation, plain_test : float
+        Metric of the plain model's float weights.
+    found : tuple of Found
+    """
+
+    task: str
+    metric: str
+    higher_is_better: bool
+    seed: int
+    goal: Goal
+    plain_validation: float
+    plain_test: float
+    found: tuple[Found, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self)
+
+
+def tune(
+    recipe: Recipe,
+    goal: Goal,
+    start: Candidate,
+    *,
+    candidates: int = 6,
+    methods: Sequence[str] = (ROUNDING, RECIPE),
+) -> Tuned:
+    """Search the operating point of each method, and look at the test set in the end.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What was finished before a kill is taken from its folder.
+    goal : Goal
+    start : Candidate
+        Where the recipe's search begins.
+    candidates : int
+        Most that are trained by the recipe.
+    methods : sequence of str
+        Of `METHODS`.
+    """
+    searched = {}
+    for method in METHODS:
+        if method not in methods:
+            continue
+        begin = start if method == RECIPE else STARTS.get(method, Candidate(start.notch, 0.0))
+        most = candidates if method == RECIPE else MOST
+        judged: list[Judged] = []
+        while len(judged) < most:
+            candidate = next_candidate(judged, goal, begin)
+            if candidate is None:
+                break
+            judged.append(recipe.judge(method, candidate))
+        searched[method] = judged
+    # All choices are made: only now is the test set looked at.
+    found = []
+    for method, judged in searched.items():
+        chosen = best(judged, goal)
+        test = recipe.measure(method, chosen.candidate, "test") if chosen else None
+        found.append(
+            Found(
+                method=method,
+                validation=tuple(recipe.measure(method, j.candidate) for j in judged),
+                chosen=recipe.measure(method, chosen.candidate) if chosen else None,
+                test=test,
+                validation_loss=chosen.loss if chosen else None,
+                test_loss=recipe.loss_of(test.score, "test") if test else None,
+            )
+        )
+    return Tuned(
+        task=recipe.task.name,
+        metric=recipe.task.metric,
+        higher_is_better=recipe.task.higher_is_better,
+        seed=recipe.settings.seed,
+        goal=goal,
+        plain_validation=recipe.plain_score("val"),
+        plain_test=recipe.plain_score("test"),
+        found=tuple(found),
+    )
