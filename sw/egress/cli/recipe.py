@@ -4,14 +4,27 @@ import argparse
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import log2
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from egress.cli.common import InputError, need, positive, print_json, progress_bar, show_step, table
+from egress.cli.common import (
+    Bar,
+    InputError,
+    need,
+    positive,
+    print_json,
+    progress_bar,
+    show_step,
+    table,
+)
 from egress.files import replacing
 
 if TYPE_CHECKING:
+    from egress.train.operating import Candidate
+    from egress.train.recipe import Recipe
     from egress.train.tune import Tuned
 
 FIRST_NOTCH = 16
@@ -65,9 +78,18 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--lr", type=float, help="peak learning rate")
     group.add_argument("--candidates", type=positive, default=6, help="most that are trained (6)")
     group.add_argument(
+        "--seeds",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="from --seed on; points are searched with the first, the others take them (1)",
+    )
+    group.add_argument(
         "--compare",
-        action="store_true",
-        help="search the paper's rule, and steps by Fisher information without training, too",
+        nargs="+",
+        choices=("fisher", "paper"),
+        default=[],
+        help="search steps by Fisher information without training, and the authors' rule, too",
     )
     group.add_argument(
         "--limit", type=positive, metavar="ROWS", help="rows of a split that scores are taken of"
@@ -83,60 +105,78 @@ def run_recipe(options: argparse.Namespace) -> int:
         raise InputError("--method, --rule and --lmbda are not for --max-loss and --target-bits")
     if options.compressed:
         raise InputError(f"{options.output} will hold the compressed file: leave --compressed out")
-    from egress.train.measured import METHODS, RECIPE, ROUNDING, RecipeSettings
+    from egress.train.measured import RECIPE
+    from egress.train.tune import summarise
+    from egress.train.tune_plot import tune_picture
+
+    folder: Path = options.output
+    results = []
+    try:
+        with progress_bar("training") as bar:
+            for seed in range(options.seed, options.seed + options.seeds):
+                fixed = results[0].chosen() if results else None
+                tuned, recipe = _tune(options, folder / f"seed-{seed}", seed, fixed, bar)
+                results.append(tuned)
+                chosen = tuned.chosen().get(RECIPE)
+                if chosen and seed == options.seed:
+                    with replacing(folder / "model.egress.safetensors") as temporary:
+                        shutil.copyfile(recipe.stream(RECIPE, chosen), temporary)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    settings = json.loads((folder / f"seed-{options.seed}" / "settings.json").read_text())
+    report = {
+        "settings": settings,
+        "summary": [asdict(row) for row in summarise(results)],
+        "seeds": [tuned.to_dict() for tuned in results],
+    }
+    _write(folder / "report.json", json.dumps(report, indent=1) + "\n")
+    _write(folder / "report.svg", tune_picture(results))
+    if options.json:
+        print_json(report)
+    else:
+        _print(results, folder)
+    return 0
+
+
+def _tune(
+    options: argparse.Namespace,
+    folder: Path,
+    seed: int,
+    fixed: "Mapping[str, Candidate] | None",
+    bar: Bar,
+) -> "tuple[Tuned, Recipe]":
+    from egress.train.measured import FISHER, PAPER, RECIPE, ROUNDING, RecipeSettings
     from egress.train.operating import PER_OCTAVE, Candidate, Goal
     from egress.train.phase import Moment
     from egress.train.recipe import Recipe
     from egress.train.recipe_tasks import make_recipe
     from egress.train.tune import tune
-    from egress.train.tune_plot import tune_picture
+
+    def tell(moment: Moment) -> None:
+        text = f"seed {seed}, {moment.stage}, loss {moment.loss:.3f}"
+        bar(moment.step, moment.steps, text)
 
     notch = FIRST_NOTCH
     if options.step is not None:
         notch = round(-PER_OCTAVE * log2(options.step))
     ratio = FIRST_RATIO if options.ratio is None else options.ratio
-    limit = options.target_bits if options.max_loss is None else options.max_loss
+    by_loss = options.max_loss is not None
     given = {"lr": options.lr, "warm_steps": options.warm_steps, "steps": options.steps}
-    try:
-        task, suited = make_recipe(
-            options.task, data=options.data, model=options.model, limit=options.limit
-        )
-        settings = RecipeSettings(
-            seed=options.seed,
-            **{**suited, **{name: value for name, value in given.items() if value is not None}},
-        )
-        with progress_bar("training") as bar:
-
-            def tell(moment: Moment) -> None:
-                text = f"{moment.stage}, loss {moment.loss:.3f}"
-                bar(moment.step, moment.steps, text)
-
-            recipe = Recipe(task, settings, options.output, tell)
-            tuned = tune(
-                recipe,
-                Goal("bits" if options.max_loss is None else "loss", limit),
-                Candidate(notch, ratio),
-                candidates=options.candidates,
-                methods=METHODS if options.compare else (ROUNDING, RECIPE),
-            )
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    result = {
-        "settings": json.loads((options.output / "settings.json").read_text()),
-        **tuned.to_dict(),
-    }
-    chosen = next(found.chosen for found in tuned.found if found.method == RECIPE)
-    if chosen:
-        stream = recipe.stream(RECIPE, Candidate(chosen.notch, chosen.ratio))
-        with replacing(options.output / "model.egress.safetensors") as temporary:
-            shutil.copyfile(stream, temporary)
-    _write(options.output / "report.json", json.dumps(result, indent=1) + "\n")
-    _write(options.output / "report.svg", tune_picture([tuned]))
-    if options.json:
-        print_json(result)
-    else:
-        _print(tuned, options.output)
-    return 0
+    task, suited = make_recipe(
+        options.task, data=options.data, model=options.model, limit=options.limit
+    )
+    settings = suited | {name: value for name, value in given.items() if value is not None}
+    recipe = Recipe(task, RecipeSettings(seed=seed, **settings), folder, tell)
+    others = {"fisher": FISHER, "paper": PAPER}
+    tuned = tune(
+        recipe,
+        Goal("loss", options.max_loss) if by_loss else Goal("bits", options.target_bits),
+        Candidate(notch, ratio),
+        candidates=options.candidates,
+        methods=(ROUNDING, RECIPE, *(others[name] for name in options.compare)),
+        fixed=fixed,
+    )
+    return tuned, recipe
 
 
 def _write(path: Path, text: str) -> None:
@@ -144,31 +184,46 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def _print(tuned: "Tuned", folder: Path) -> None:
-    unit = "pt" if tuned.higher_is_better else "%"
-    print(
-        f"{tuned.task}, {tuned.metric.replace('_', ' ')} of the plain model: validation "
-        f"{tuned.plain_validation:.4f}, test {tuned.plain_test:.4f}"
-    )
-    rows: list[list[str]] = []
-    for found in tuned.found:
-        points: list[Any] = sorted(found.validation, key=lambda point: point.bits)
-        for point in points:
-            mark = " *" if point == found.chosen else ""
-            rows.append(
-                [
-                    found.method + mark,
-                    show_step(2.0 ** (-point.notch / 4)),
+def _print(results: "Sequence[Tuned]", folder: Path) -> None:
+    from egress.train.operating import Candidate
+    from egress.train.tune import summarise
+
+    unit = "pt" if results[0].higher_is_better else "%"
+    for tuned in results:
+        print(
+            f"{tuned.task}, seed {tuned.seed}, {tuned.metric.replace('_', ' ')} of the plain "
+            f"model: validation {tuned.plain_validation:.4f}, test {tuned.plain_test:.4f}"
+        )
+        rows: list[list[str]] = []
+        for found in tuned.found:
+            for point in sorted(found.validation, key=lambda point: point.bits):
+                cells = [
+                    found.method,
+                    show_step(Candidate(point.notch, point.ratio).base_step),
                     f"{point.ratio:g}",
                     f"{point.bits:.3f}",
                     f"{point.zeros:.1%}",
                     f"{point.score:.4f}",
-                    f"{found.test.score:.4f}" if mark and found.test else "",
-                    f"{100 * found.test_loss:+.2f}{unit}" if mark and found.test_loss is not None
-                    else "",
                 ]
-            )  # fmt: skip
-    table(["method", "step", "ratio", "bits", "zeros", "validation", "test", "test loss"], rows)
-    if any(found.chosen is None for found in tuned.found):
+                if found.test and found.test_loss is not None and point == found.chosen:
+                    cells[0] += " *"
+                    cells += [f"{found.test.score:.4f}", f"{100 * found.test_loss:+.2f}{unit}"]
+                rows.append(cells + [""] * (8 - len(cells)))
+        table(["method", "step", "ratio", "bits", "zeros", "validation", "test", "loss"], rows)
+    if any(found.chosen is None for tuned in results for found in tuned.found):
         print("A method without * has no point within the limit.")
-    print(f"\n{folder / 'model.egress.safetensors'}\n{folder / 'report.svg'}")
+    if len(results) > 1:
+        print("\nMeans over seeds, standard deviations in brackets")
+        table(
+            ["method", "seeds", "bits", "test loss"],
+            [
+                [
+                    row.method,
+                    str(row.seeds),
+                    f"{row.bits:.3f} ({row.bits_spread:.3f})",
+                    f"{100 * row.test_loss:+.2f}{unit} ({100 * row.test_loss_spread:.2f})",
+                ]
+                for row in summarise(results)
+            ],
+        )
+    print(f"\n{folder / 'report.json'}\n{folder / 'report.svg'}")

@@ -1,7 +1,8 @@
 """Finding the operating point, and the report on it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from egress.train.measured import METHODS, PAPER, RECIPE, ROUNDING, Measured
@@ -69,6 +70,55 @@ class Tuned:
         """Everything, for JSON."""
         return asdict(self)
 
+    def chosen(self) -> dict[str, Candidate]:
+        """Point of each method that has one."""
+        given = ((found.method, found.chosen) for found in self.found)
+        return {method: Candidate(c.notch, c.ratio) for method, c in given if c}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A method's chosen point over seeds, means and standard deviations (of samples; 0 of one).
+
+    Members
+    -------
+    method : str
+    seeds : int
+        That have such a point.
+    bits, bits_spread : float
+        A weight.
+    test_loss, test_loss_spread : float
+        As of `Found`.
+    """
+
+    method: str
+    seeds: int
+    bits: float
+    bits_spread: float
+    test_loss: float
+    test_loss_spread: float
+
+
+def summarise(results: Sequence[Tuned]) -> list[Summary]:
+    """Take means over seeds."""
+    rows = []
+    for method in METHODS:
+        found = [f for tuned in results for f in tuned.found if f.method == method and f.chosen]
+        bits = [f.chosen.bits for f in found if f.chosen]
+        losses = [f.test_loss for f in found if f.test_loss is not None]
+        if found:
+            rows.append(
+                Summary(
+                    method=method,
+                    seeds=len(found),
+                    bits=fmean(bits),
+                    bits_spread=stdev(bits) if len(bits) > 1 else 0.0,
+                    test_loss=fmean(losses),
+                    test_loss_spread=stdev(losses) if len(losses) > 1 else 0.0,
+                )
+            )
+    return rows
+
 
 def tune(
     recipe: Recipe,
@@ -77,6 +127,7 @@ def tune(
     *,
     candidates: int = 6,
     methods: Sequence[str] = (ROUNDING, RECIPE),
+    fixed: Mapping[str, Candidate] | None = None,
 ) -> Tuned:
     """Search the operating point of each method, and look at the test set in the end.
 
@@ -91,10 +142,17 @@ def tune(
         Most that are trained by the recipe.
     methods : sequence of str
         Of `METHODS`.
+    fixed : mapping of str to Candidate, optional
+        Points of methods that were chosen before, with another seed: nothing is searched, and
+        they stand whether they are within the limit here or not.
     """
+    fixed = fixed or {}
     searched = {}
     for method in METHODS:
         if method not in methods:
+            continue
+        if method in fixed:
+            searched[method] = [recipe.judge(method, fixed[method])]
             continue
         begin = start if method == RECIPE else STARTS.get(method, Candidate(start.notch, 0.0))
         most = candidates if method == RECIPE else MOST
@@ -108,7 +166,7 @@ def tune(
     # All choices are made: only now is the test set looked at.
     found = []
     for method, judged in searched.items():
-        chosen = best(judged, goal)
+        chosen = judged[0] if method in fixed else best(judged, goal)
         test = recipe.measure(method, chosen.candidate, "test") if chosen else None
         found.append(
             Found(

@@ -208,10 +208,22 @@ def test_the_command_finds_a_point_and_writes_its_stream_a_report_and_a_picture(
     out = tmp_path / "out"
     arguments = ["train", "digits", "--max-loss", "3pt", "--warm-steps", "80", "--steps", "60"]
     arguments += ["--step", "2^-3", "--candidates", "2", "-o", str(out)]
+    arguments += ["--seed", "3", "--seeds", "2"]
     assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result == json.loads((out / "report.json").read_text())
-    trained = next(found for found in result["found"] if found["method"] == RECIPE)
+    assert [tuned["seed"] for tuned in result["seeds"]] == [3, 4]
+    first, second = (
+        next(found for found in tuned["found"] if found["method"] == RECIPE)
+        for tuned in result["seeds"]
+    )
+    # The second takes the point of the first, and is not the same model.
+    assert [p["notch"] for p in second["validation"]] == [first["chosen"]["notch"]]
+    assert second["chosen"]["bits"] != first["chosen"]["bits"]
+    trained = first
+    row = next(row for row in result["summary"] if row["method"] == RECIPE)
+    assert row["bits"] == pytest.approx((first["chosen"]["bits"] + second["chosen"]["bits"]) / 2)
+    assert row["seeds"] == 2
     assert trained["chosen"]["notch"] in (10, 12, 14)
     assert trained["validation_loss"] <= 0.03
     _, bits, weights, _ = read_stream(out / "model.egress.safetensors")
