@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import version
 
 from egress.checkpoint import ContainerError
-from egress.cli import bench, compress, demo, hardware, inspect, rates, train, verify
+from egress.cli import bench, compress, demo, hardware, inspect, rates, reproduce, train, verify
 from egress.cli.common import EXIT_INPUT, InputError
 from egress.errors import BitstreamError, ToolError
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"egress {version('egress')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, train, compress, inspect, rates, verify, hardware, bench):
+    for module in (demo, train, compress, inspect, rates, verify, hardware, reproduce, bench):
         module.add_commands(commands)
     return top
 

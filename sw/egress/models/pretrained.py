@@ -1,10 +1,13 @@
 """Trained checkpoints, by folder, by name on the hub, or from a Python package."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
 from transformers import AutoConfig
+from transformers.utils import logging
 
 from egress.models.build import auto_class
 from egress.tasks.task import DataError, Task
@@ -73,6 +76,21 @@ def load_pretrained(source: str | Path, task: Task) -> nn.Module:
         config = AutoConfig.from_pretrained(path)
         form = "encoder" if config.model_type in _ENCODERS else "decoder"
         heads = {"num_labels": len(task.labels)} if task.labels else {}
-        return auto_class(task, form).from_pretrained(path, dtype="float32", **heads)
+        with _quiet():
+            return auto_class(task, form).from_pretrained(path, dtype="float32", **heads)
     except OSError as error:
         raise DataError(f"{source}: cannot be loaded: {error}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of a head that is new, which is what was asked for."""
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()

@@ -64,7 +64,7 @@ def _sentiment(rng: random.Random) -> Labelled:
     for place in range(5):
         # Two of five may be of the other mind, so that single words do not tell.
         good = bool(label) if place < 3 else rng.random() < 0.5
-        negated = rng.random() < 0.3
+        negated = rng.random() < 0.15
         word = rng.choice(_GOOD if good != negated else _BAD)
         remarks.append(f"the {rng.choice(_PARTS)} is {'not ' * negated}{word}")
     rng.shuffle(remarks)

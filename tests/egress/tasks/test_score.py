@@ -13,7 +13,7 @@ from egress.tasks.task import SPLITS, Labelled, Pair, Question, Task  # noqa: E4
 
 
 def task_of(kind, examples, labels=()):
-    splits = {split: list(examples) for split in SPLITS}
+    splits: Any = {split: list(examples) for split in SPLITS}
     return Task(name="t", kind=kind, splits=splits, labels=labels, metric="m", source="test")
 
 
