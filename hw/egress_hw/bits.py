@@ -1,8 +1,8 @@
-"""Searches and shifts, as trees of few LUTs, and delays."""
+"""Searches and shifts, as trees of few LUTs, delays and copies."""
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Instance, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
 
 
 def find_one(bits: Value, following: Value) -> tuple[Value, Value, Value]:
@@ -113,3 +113,34 @@ def later(m: Module, value: Any, cycles: int, name: str) -> Any:
         m.d.sync += copy.eq(value)
         value = copy
     return value
+
+
+def copies(m: Module, platform: object, value: Any, count: int, name: str) -> list[Any]:
+    """Return some copies of a value a cycle later, each in flip-flops of its own.
+
+    What has to reach a whole device is quicker if it leaves from several places. Yosys joins equal
+    flip-flops even where they are to be kept, but not cells of a device, so on an ECP5 they are
+    named.
+    """
+    found = []
+    for number in range(count):
+        copy = Signal(value.shape(), name=f"{name}_{number}", reset_less=True)
+        found.append(copy)
+        if not is_ecp5(platform):
+            m.d.sync += copy.eq(value)
+            continue
+        given, taken = Value.cast(value), Value.cast(copy)
+        for place in range(len(taken)):
+            m.submodules += Instance(
+                "TRELLIS_FF",
+                p_GSR="DISABLED",
+                p_CEMUX="1",
+                p_CLKMUX="CLK",
+                p_LSRMUX="LSR",
+                p_REGSET="RESET",
+                i_CLK=ClockSignal(),
+                i_LSR=Const(0, 1),
+                i_DI=given[place],
+                o_Q=taken[place],
+            )
+    return found

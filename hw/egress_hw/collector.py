@@ -1,14 +1,16 @@
 """Collection of the lanes' weights into beats."""
 
+from math import ceil
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from egress_hw.bits import copies
 from egress_hw.dequantizer import Dequantizer
-from egress_hw.signatures import Output, beat_layout
+from egress_hw.signatures import CHUNK, Output, beat_layout
 
 DEPTH = 16
 """Beats that wait, or are on their way; a beat is given only if there is a place for it."""
@@ -44,7 +46,7 @@ class Collector(wiring.Component):
         A beat is given, of the lanes in `keep`; `last` if it is the record's last.
     keep : In(lanes), last : In(1)
     step : In(16)
-        Steady while beats of a record are inside.
+        Steady while beats of a record are inside, and from a cycle before their first `pop`.
     room : Out(1)
         There is a place for another beat.
     o : :py:`Out(stream.Signature(beat_layout(lanes, output, level_bits)))`
@@ -101,7 +103,7 @@ class Collector(wiring.Component):
         m.d.sync += self.room.eq(held + self.gives < DEPTH)
         m.d.sync += read.eq(read + takes)
 
-        def queue(value: Any, name: str) -> Any:
+        def queue(value: Any, name: str, moves: Signal) -> Any:
             memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_PLAIN)
             m.submodules[name] = memory
             write = memory.write_port()
@@ -109,45 +111,58 @@ class Collector(wiring.Component):
             port = memory.read_port(domain="comb")
             m.d.comb += port.addr.eq(read)
             found = Signal(value.shape(), name=f"{name}_found", reset_less=True)
-            with m.If(advance):
+            with m.If(moves):
                 m.d.sync += found.eq(port.data)
             return found
 
-        ends = queue(last, "last")
-        beat = self.o.payload
-        valid = self.o.valid
-        m.d.comb += advance.eq(self.o.ready | ~valid)
-        # What goes along with the levels through the dequantizers.
+        # What goes along with the levels: once for all, and for each chunk of lanes.
         there = Signal()
+        ends = queue(last, "last", advance)
         with m.If(advance):
             m.d.sync += there.eq(waits)
-        keeps, errors = [], []
-        for number, dequantizer in enumerate(self.dequantizers):
-            m.submodules[f"dequantizer_{number}"] = dequantizer
-            queued = Cat(self.levels[number].as_value(), keep[number])
-            found = queue(queued, f"queue_{number}")
-            level: Any = data.View(level_layout(self._level_bits), found[:-1])
-            kept = found[-1]
-            m.d.comb += [
-                dequantizer.advance.eq(advance),
-                dequantizer.step.eq(self.step),
-                dequantizer.magnitude.eq(level.magnitude),
-                dequantizer.negative.eq(level.negative),
-                dequantizer.zero.eq(level.error | ~kept),
-                beat.weights[number].eq(dequantizer.weight),
-            ]
-            keeps.append(kept)
-            errors.append(level.error & kept)
-        going = Cat(there, ends, *keeps, *errors)
-        inside: list[Any] = [there]
-        with m.If(advance):
-            for stage in range(stages):
-                later = Signal(len(going), name=f"going_{stage}")
-                m.d.sync += later.eq(going)
-                going = later
-                inside.append(later[0])
-        m.d.comb += valid.eq(going[0])
-        m.d.comb += [beat.last.eq(going[1]), beat.keep.eq(going[2 : 2 + L])]
-        m.d.comb += beat.error.eq(going[2 + L :])
-        m.d.comb += self.empty.eq((held == 0) & ~Cat(inside).any())
+        inside = self._delay(m, Cat(there, ends), stages + 1, advance, "main")
+        beat = self.o.payload
+        m.d.comb += [self.o.valid.eq(inside[-1][0]), beat.last.eq(inside[-1][1])]
+        m.d.comb += advance.eq(self.o.ready | ~self.o.valid)
+        valid_next = Mux(advance, inside[-2][0], self.o.valid)
+        chunks = ceil(L / CHUNK)
+        valids = copies(m, platform, valid_next, chunks, "valid")
+        steps = copies(m, platform, self.step, chunks, "step")
+        for chunk, (valid, step) in enumerate(zip(valids, steps, strict=True)):
+            moves = Signal(name=f"advance_{chunk}")
+            m.d.comb += moves.eq(self.o.ready | ~valid)
+            lanes = range(chunk * CHUNK, min(L, (chunk + 1) * CHUNK))
+            along = []
+            for number in lanes:
+                queued = Cat(self.levels[number].as_value(), keep[number])
+                found = queue(queued, f"queue_{number}", moves)
+                level: Any = data.View(level_layout(self._level_bits), found[:-1])
+                kept = found[-1]
+                m.submodules[f"dequantizer_{number}"] = dequantizer = self.dequantizers[number]
+                m.d.comb += [
+                    dequantizer.advance.eq(moves),
+                    dequantizer.step.eq(step),
+                    dequantizer.magnitude.eq(level.magnitude),
+                    dequantizer.negative.eq(level.negative),
+                    dequantizer.zero.eq(level.error | ~kept),
+                    beat.weights[number].eq(dequantizer.weight),
+                ]
+                along.append(Cat(kept, level.error & kept))
+            out = self._delay(m, Cat(along), stages + 1, moves, f"chunk_{chunk}")[-1]
+            for place, number in enumerate(lanes):
+                m.d.comb += beat.keep[number].eq(out[2 * place])
+                m.d.comb += beat.error[number].eq(out[2 * place + 1])
+        m.d.comb += self.empty.eq((held == 0) & ~Cat(stage[0] for stage in inside).any())
         return m
+
+    def _delay(
+        self, m: Module, value: Value, stages: int, advance: Value, name: str
+    ) -> list[Value]:
+        """Return a value in each of some stages, from itself on, which move on with ``advance``."""
+        found: list[Value] = [value]
+        with m.If(advance):
+            for stage in range(1, stages):
+                copy = Signal(len(value), name=f"{name}_{stage}")
+                m.d.sync += copy.eq(found[-1])
+                found.append(copy)
+        return found

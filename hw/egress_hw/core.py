@@ -14,11 +14,20 @@ from egress.setting import Mode
 from egress_hw.class_table import ClassTable, entry_layout, threshold_of
 from egress_hw.collector import Collector
 from egress_hw.geometry import Geometry
+from egress_hw.groups import group_layout
 from egress_hw.intake import BUS_BITS, Intake
 from egress_hw.lane import Lane, descriptor_layout, kind_layout
 from egress_hw.sequencer import Sequencer
-from egress_hw.signatures import MANY_LANES, WORD_BITS, Output, SettingLayout, beat_layout
+from egress_hw.signatures import (
+    CHUNK,
+    MANY_LANES,
+    WORD_BITS,
+    Output,
+    SettingLayout,
+    beat_layout,
+)
 from egress_hw.status import Status
+from egress_hw.stream_slice import StreamSlice
 
 # What is read was written long before; to promise more would cost LUTs.
 _PLAIN: Any = {"no_rw_check": 1}
@@ -165,7 +174,13 @@ class Core(wiring.Component):
         m.submodules.collector = collector = Collector(L, self.output, self.max_level_bits)
         m.submodules.status = status = Status(L, C)
         wiring.connect(m, wiring.flipped(self.i), intake.i)
-        wiring.connect(m, intake.groups, sequencer.groups)
+        if L > 1:
+            # The intake and the sequencer are far from each other in a large core.
+            m.submodules.groups = groups = StreamSlice(group_layout(L, C))
+            wiring.connect(m, intake.groups, groups.i)
+            wiring.connect(m, groups.o, sequencer.groups)
+        else:
+            wiring.connect(m, intake.groups, sequencer.groups)
         wiring.connect(m, collector.o, wiring.flipped(self.o))
 
         # Of the record that is decoded, and of the one after it once the class table has it.
@@ -219,6 +234,7 @@ class Core(wiring.Component):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
             writes = stores[number % intake.loaders]
+            order: Any = sequencer.orders[number // CHUNK]
             for name in ("slot", "address", "word"):
                 m.d.comb += getattr(lane, f"store_{name}").eq(writes[f"store_{name}"])
             m.d.comb += [
@@ -229,10 +245,10 @@ class Core(wiring.Component):
                 lane.fill.eq(fill),
                 lane.fill_address.eq(fill_address),
                 lane.fill_entry.eq(fill_entry),
-                lane.contexts.eq(sequencer.contexts),
-                lane.bank.eq(sequencer.bank),
-                lane.start.eq(sequencer.start),
-                lane.pop.eq(sequencer.pop),
+                lane.contexts.eq(order.contexts),
+                lane.bank.eq(order.bank),
+                lane.start.eq(order.start),
+                lane.pop.eq(order.pop),
                 lane.parity.eq(current.parity),
                 lane.wide.eq(current.wide),
                 sequencer.valid[number].eq(lane.valid),

@@ -136,12 +136,18 @@ class LaneQueue(wiring.Component):
         written, read = Signal(bits), Signal(bits)
         next_written, next_read = Signal(bits), Signal(bits)
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        now_written = later(m, written, C - 1, "written")
+        before_written = later(m, written, C - 2, "written")
+        now_written = later(m, before_written, 1, "written_now")
         head, now_read = self._memory(m, item, pushes, now_written, read)
         advances = self._give(m, head, start)
         m.d.comb += next_written.eq(now_written + pushes)
         m.d.comb += next_read.eq(Mux(start, now_written, now_read + advances))
-        m.d.sync += self.valid.eq(next_written != next_read)
+        # Whether an item waits, and another behind it: compared a cycle before it is needed.
+        before_read = later(m, read, C - 2, "compared")
+        one, two = Signal(), Signal()
+        m.d.sync += one.eq(before_written != before_read)
+        m.d.sync += two.eq(before_written != (before_read + 1)[:bits])
+        m.d.sync += self.valid.eq(pushes | (~start & Mux(advances, two, one)))
 
         dead, next_dead = Signal(init=1), Signal()
         m.d.sync += dead.eq(next_dead)

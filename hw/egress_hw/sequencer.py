@@ -1,17 +1,29 @@
 """What all lanes do in step: when a context begins with a segment, and when it gives a weight."""
 
+from math import ceil
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from egress_hw.bits import copies, later
 from egress_hw.geometry import Geometry
 from egress_hw.groups import group_layout
+from egress_hw.signatures import CHUNK
 from egress_hw.splitter import free_layout
 
-CHUNK = 8
-"""Lanes whose weights are waited for in one step of the sum of all."""
+
+def order_layout(contexts: int) -> data.StructLayout:
+    """Layout of what lanes are told: ``contexts``, ``bank``, ``start``, ``pop`` (`Lane`)."""
+    return data.StructLayout(
+        {
+            "contexts": data.ArrayLayout(range(contexts), contexts),
+            "bank": 1,
+            "start": 1,
+            "pop": 1,
+        }
+    )
 
 
 class Sequencer(wiring.Component):
@@ -31,13 +43,16 @@ class Sequencer(wiring.Component):
     -------
     groups : :py:`In(stream.Signature(group_layout(lanes, contexts)))`
     ready : In(1)
-        The class tables and what else there is of the next record are as they must be.
+        The class tables and what else there is of the next record are as they must be, and stay
+        so until it begins, a cycle later at the earliest.
     room : In(1)
         Another beat may be given.
     valid : In(lanes)
         `Lane.valid` of each lane.
-    contexts, bank, start, pop : Out
-        For the lanes: see there.
+    orders : :py:`Out(order_layout(contexts)).array(ceil(lanes / CHUNK))`
+        For the lanes, `CHUNK` of them each, all the same.
+    pop : Out(1)
+        As it is told to the lanes.
     keep : Out(lanes)
         With `pop`: the lanes whose weights are of the beat.
     last : Out(1)
@@ -61,9 +76,7 @@ class Sequencer(wiring.Component):
     ready: Signal
     room: Signal
     valid: Signal
-    contexts: Any
-    bank: Signal
-    start: Signal
+    orders: list[Any]
     pop: Signal
     keep: Signal
     last: Signal
@@ -86,9 +99,7 @@ class Sequencer(wiring.Component):
                 "ready": In(1),
                 "room": In(1),
                 "valid": In(lanes),
-                "contexts": Out(data.ArrayLayout(range(C), C)),
-                "bank": Out(1),
-                "start": Out(1),
+                "orders": Out(order_layout(C)).array(ceil(lanes / CHUNK)),
                 "pop": Out(1),
                 "keep": Out(lanes),
                 "last": Out(1),
@@ -109,12 +120,13 @@ class Sequencer(wiring.Component):
         deep = C == 4  # there are cycles for registers on the way from and to the lanes
         group: Any = self.groups.payload
 
-        turn = Signal(range(C))
+        order: Any = Signal(order_layout(C))
+        turn, here = Signal(range(C)), Signal(range(C))
         m.d.sync += turn.eq(turn + 1)
         for number in range(C):
-            m.d.sync += self.contexts[number].eq(turn - number)
+            m.d.comb += order.contexts[number].eq(turn - number)
         # Of the context that is in cycle 1 of its step, all is decided.
-        here = self.contexts[1]
+        m.d.sync += here.eq(turn - 1)
 
         # Contexts' states go round, so that the one here is that of `here`.
         counts = 3 if L > 1 else 1
@@ -164,11 +176,11 @@ class Sequencer(wiring.Component):
         live = Signal(range(C + 1))
         ending = Signal()
         may, begins, skips = Signal(), Signal(), Signal()
+        rests = Signal()  # a record may begin
+        m.d.sync += rests.eq(self.ready & ~ending & (live == 0) & ~begins)
         m.d.comb += may.eq((here == next_start) & ~state.active)
         m.d.comb += skips.eq(may & no_more)
-        m.d.comb += begins.eq(
-            may & ~no_more & self.groups.valid & (~fresh | (self.ready & ~ending & (live == 0)))
-        )
+        m.d.comb += begins.eq(may & ~no_more & self.groups.valid & (~fresh | rests))
         m.d.comb += self.groups.ready.eq(begins)
         m.d.comb += self.begin.eq(begins & fresh)
         with m.If(begins | skips):
@@ -188,9 +200,7 @@ class Sequencer(wiring.Component):
             m.d.comb += after.stale.eq(state.stale - 1)
         with m.If(begins):
             # What is valid in the next turns is so of what went before.
-            m.d.comb += [after.active.eq(1), after.beat.eq(0), after.stale.eq(1 if deep else 2)]
-            m.d.comb += [after.lengths[n].eq(group.lengths[n - counts + 3]) for n in range(counts)]
-            m.d.comb += [after.keeps[n].eq(group.keeps[n - counts + 3]) for n in range(counts)]
+            m.d.comb += [after.active.eq(1), after.stale.eq(1 if deep else 2)]
         with m.Elif(ends):
             m.d.comb += [after.active.eq(0), after.bank.eq(~state.bank)]
         with m.Elif(skips):
@@ -203,25 +213,32 @@ class Sequencer(wiring.Component):
         m.d.sync += kept.eq(after)
         looked: Any = Signal(layout, name="looked")
         m.d.comb += looked.eq(kept)
-        m.d.comb += looked.last.eq(kept.beat + 1 == kept.lengths[-1])
+        began = later(m, begins, 1, "began")
+        coming: Any = later(m, group, 1, "coming")
+        with m.If(began):
+            m.d.comb += looked.beat.eq(0)
+            m.d.comb += [
+                looked.lengths[n].eq(coming.lengths[n - counts + 3]) for n in range(counts)
+            ]
+            m.d.comb += [looked.keeps[n].eq(coming.keeps[n - counts + 3]) for n in range(counts)]
+        m.d.comb += looked.last.eq(looked.beat + 1 == looked.lengths[-1])
         lanes = Signal(range(L + 1))
-        m.d.comb += lanes.eq(kept.keeps[-1])
+        m.d.comb += lanes.eq(looked.keeps[-1])
         for number in reversed(range(counts - 1)):
-            with m.If(kept.beat < kept.lengths[number]):
-                m.d.comb += lanes.eq(kept.keeps[number])
+            with m.If(looked.beat < looked.lengths[number]):
+                m.d.comb += lanes.eq(looked.keeps[number])
         if deep:
             counted = Signal(range(L + 1))
             rest: Any = Signal(layout, name="rest")
             m.d.sync += [counted.eq(lanes), rest.eq(looked)]
             last: Any = Signal(layout, name="rest_then")
             m.d.sync += [wanted.eq(Cat(counted > n for n in range(L))), last.eq(rest)]
-            m.d.sync += state.eq(last)
         else:
-            m.d.sync += [wanted.eq(Cat(lanes > n for n in range(L))), state.eq(looked)]
+            m.d.sync += wanted.eq(Cat(lanes > n for n in range(L)))
+            last = looked
+        m.d.sync += state.eq(last)
 
         # To the lanes, the start in the next cycle, the pop in the next or the one after.
-        m.d.comb += self.bank.eq(state.bank)
-        m.d.sync += self.start.eq(begins)
         keep = wanted
         if deep:
             keep = Signal(L)
@@ -230,6 +247,11 @@ class Sequencer(wiring.Component):
         if deep:
             beat, before = Signal(len(beat)), beat
             m.d.sync += beat.eq(before)
+        m.d.comb += [order.bank.eq(last.bank), order.start.eq(begins), order.pop.eq(beat[0])]
+        for told, copy in zip(
+            self.orders, copies(m, platform, order, len(self.orders), "order"), strict=True
+        ):
+            m.d.comb += told.eq(copy)
         m.d.comb += self.gives.eq(pops)
         m.d.sync += Cat(self.pop, self.keep, self.last, self.context, self.odd).eq(beat)
         m.d.sync += [self.free.en.eq(ends), self.free.slot.eq(Cat(here, state.bank))]

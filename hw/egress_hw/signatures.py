@@ -14,6 +14,9 @@ WORD_BITS = 32
 MANY_LANES = 32
 """With more, lanes are made smaller: the bus is then what bounds the rate of dense streams."""
 
+CHUNK = 8
+"""Lanes that have flip-flops of their own for what all lanes are told and asked."""
+
 Output = Literal["level", "float32", "bfloat16"]
 """What the dequantizer gives: the level itself, or its product with the step."""
 

@@ -160,7 +160,7 @@ class ProbedCore(Elaboratable):
         for number in range(2):
             fills = table.write & (table.address[-1] == number)
             yield "class table", f"parity {number} is filled", fills
-            starts = sequencer.start & (parity == number)
+            starts = sequencer.orders[0].start & (parity == number)
             yield "class table", f"parity {number} is used", starts
             busy = fills & sequencer.active & (parity != number)
             yield "class table", f"parity {number} is filled while the other is used", busy
@@ -173,8 +173,8 @@ class ProbedCore(Elaboratable):
         (sequencer,) = self._parts["Sequencer"]
         queue = _inside(self._fragment, "core", f"lane_{number}", "queue")
         pushes, advances = _named(queue, "pushes"), _named(queue, "advances")
-        here = sequencer.contexts[g.push % g.contexts]
-        start = sequencer.start
+        here = sequencer.orders[0].contexts[g.push % g.contexts]
+        start = sequencer.orders[0].start
         for cycle in range(g.push - g.move + 1):
             start = self._before(start, f"start_{number}_{cycle}")
         popped = self._before(sequencer.pop & sequencer.keep[number], f"pop_{number}")

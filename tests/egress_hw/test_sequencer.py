@@ -142,7 +142,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
         finished = True  # the record of the groups that have begun
         busy, filled = set(), set()  # slots of groups that have beats left; that are not freed yet
         offered, bank_before = False, None
-        gave, valid = [0, 0], 0
+        gave, valid, was_ready = [0, 0], 0, False
         await ctx.tick()  # turns begin with the first cycle
         for now in range(limit):
             group = groups[min(begun, len(groups) - 1)]
@@ -155,10 +155,12 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
             ctx.set(dut.room, room)
             ctx.set(dut.ready, ready)
 
-            places = [ctx.get(context) for context in dut.contexts]
+            order = dut.orders[0]
+            assert all(ctx.get(o.as_value()) == ctx.get(order.as_value()) for o in dut.orders)
+            places = [ctx.get(context) for context in order.contexts]
             assert places == [(places[0] - n) % contexts for n in range(contexts)]
             starter, popper = places[geometry.move - 1], places[geometry.push % contexts]
-            start, pop, keep = (ctx.get(s) for s in (dut.start, dut.pop, dut.keep))
+            start, pop, keep = (ctx.get(s) for s in (order.start, order.pop, dut.keep))
             assert pop == gave[-1 if contexts == 2 else -2]
             if pop:
                 wanted = expected[len(cycles)]
@@ -172,7 +174,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
             # The bank of a slot is told a cycle before its start, and in all turns after it.
             if start:
                 assert (starter, bank_before) == groups[begun - 1].slot
-            bank_before = ctx.get(dut.bank)
+            bank_before = ctx.get(order.bank)
             looker = places[(geometry.move - 2) % contexts]
             assert (looker, 1 - bank_before) not in busy
             assert ctx.get(dut.active) == bool(busy)
@@ -198,7 +200,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
                 assert offered
                 assert ctx.get(dut.begin) == group.first
                 if group.first:
-                    assert ready
+                    assert was_ready
                     assert finished
                     assert not busy
                     finished = False
@@ -209,6 +211,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
             else:
                 assert not ctx.get(dut.begin)
             busy.discard(ends)
+            was_ready = ready
             await ctx.tick()
             if len(cycles) == len(expected) and now > cycles[-1] + 4 * contexts:
                 break
