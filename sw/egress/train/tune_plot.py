@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from egress.bench.plot import document
 from egress.report.svg import MUTED, colour_of, drawing, legend
-from egress.train.measured import METHODS
+from egress.train.measured import METHODS, Measured
 from egress.train.tune import Tuned
 
 _WIDTH, _HEIGHT = 760, 480
 _MARKERS = "os^D"
+_ROOM = 5.0  # of the axis, where the goal tells nothing
 
 
 def tune_picture(results: Sequence[Tuned]) -> str:
-    """Draw the validation metric against bits a weight, as an SVG document.
+    """Draw how much worse than plain on the validation set at how many bits, as an SVG document.
 
     A colour a method; a line joins points of one seed and one ratio. Filled points were chosen.
+    Points far beyond the goal are cut off.
 
     Parameters
     ----------
@@ -24,8 +24,9 @@ def tune_picture(results: Sequence[Tuned]) -> str:
         Of one task, one for each seed.
     """
     first = results[0]
-    title = f"{first.task}: {first.metric.replace('_', ' ')} against bits a weight"
-    text = "Each method's streams on the validation set; filled points were chosen."
+    unit = "points" if first.higher_is_better else "%"
+    title = f"{first.task}: loss against bits a weight"
+    text = "How much worse than plain each method's streams are; filled points were chosen."
     with drawing("tune", title, text, width=_WIDTH, height=_HEIGHT) as result:
         axes = result.axes
         for index, method in enumerate(METHODS):
@@ -41,7 +42,7 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                         )
                         axes.plot(
                             [p.bits for p in points],
-                            [p.score for p in points],
+                            [_loss(p, tuned) for p in points],
                             "-",
                             color=colour_of(index),
                             marker=_MARKERS[index],
@@ -54,21 +55,24 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                     if found.chosen:
                         axes.plot(
                             found.chosen.bits,
-                            found.chosen.score,
+                            _loss(found.chosen, tuned),
                             color=colour_of(index),
                             marker=_MARKERS[index],
                             markersize=8,
                         )
-        plain = float(np.mean([tuned.plain_validation for tuned in results]))
-        axes.axhline(plain, color=MUTED, linewidth=1, label="plain, float")
-        # A model that has collapsed would leave no room for the others.
-        scores = [p.score for tuned in results for found in tuned.found for p in found.validation]
-        room = 0.15 * abs(plain)
-        low, high = max(min(scores), plain - room), min(max(scores), plain + room)
-        margin = 0.05 * max(high - low, abs(plain) * 0.01)
-        axes.set_ylim(min(low, plain) - margin, max(high, plain) + margin)
+        axes.axhline(0, color=MUTED, linewidth=1, label="plain, float")
+        losses = [_loss(p, t) for t in results for f in t.found for p in f.validation]
+        limit = 100 * first.goal.limit if first.goal.kind == "loss" else _ROOM
+        high = min(max(losses), 5 * limit)
+        low = min(0.0, *losses)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes.set_xlim(left=0)
         axes.set_xlabel("bits a weight of the stream, all overhead included")
-        axes.set_ylabel(f"validation {first.metric.replace('_', ' ')}")
+        axes.set_ylabel(f"validation {first.metric.replace('_', ' ')}: worse than plain by, {unit}")
         legend(axes, columns=2)
     return document(result.svg)
+
+
+def _loss(point: Measured, tuned: Tuned) -> float:
+    plain = tuned.plain_validation
+    return 100 * (plain - point.score if tuned.higher_is_better else point.score / plain - 1)
