@@ -74,11 +74,15 @@ def load_pretrained(source: str | Path, task: Task) -> nn.Module:
     path = checkpoint_path(source)
     try:
         config = AutoConfig.from_pretrained(path)
-        form = "encoder" if config.model_type in _ENCODERS else "decoder"
-        heads = {"num_labels": len(task.labels)} if task.labels else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source}: cannot be loaded: {error}") from None
+    form = "encoder" if config.model_type in _ENCODERS else "decoder"
+    model = auto_class(task, form)
+    heads = {"num_labels": len(task.labels)} if task.labels else {}
+    try:
         with _quiet():
-            return auto_class(task, form).from_pretrained(path, dtype="float32", **heads)
-    except OSError as error:
+            return model.from_pretrained(path, dtype="float32", **heads)
+    except (OSError, ValueError) as error:
         raise DataError(f"{source}: cannot be loaded: {error}") from None
 
 

@@ -23,8 +23,8 @@ from egress.tasks.task import Split
 PAPER_STEP = 2.0**-8
 """Quantizer step of the paper's tables."""
 
-EVALUATION_ROWS = 64
-"""Rows in a batch of an evaluation."""
+EVALUATION_TOKENS = 16384
+"""In a batch of an evaluation, at most, and no more than 64 rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +192,7 @@ class Coder:
             model,
             coded,
             split,
-            size=EVALUATION_ROWS,
+            size=max(1, min(64, EVALUATION_TOKENS // settings.length)),
             limit=rows or settings.test_rows,
             precision=torch.bfloat16 if settings.precision == "bfloat16" else None,
         )

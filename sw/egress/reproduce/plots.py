@@ -83,7 +83,7 @@ def row_bars(result: Mapping[str, Any]) -> str:
                         linewidth=2,
                         label="paper" if (at, index) == (0, 0) else None,
                     )
-        axes.set_yticks(range(len(rows)), [_row_name(row) for row in rows])
+        axes.set_yticks(range(len(rows)), [f"{_row_name(row)}\n{_quality(row)}" for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("bits a weight at a step of 2^-8")
         axes.tick_params(axis="y", length=0)
@@ -105,24 +105,29 @@ def curves(result: Mapping[str, Any]) -> str:
     def draw(axes: Axes) -> None:
         labels = list(dict.fromkeys(curve["label"] for curve in drawn))
         for curve in drawn:
-            colour = colour_of(labels.index(curve["label"]))
+            plain = curve["method"] == "plain"
+            # A colour a model; of a single one, a colour a method.
+            index = labels.index(curve["label"]) if len(labels) > 1 else int(plain)
+            colour = colour_of(index)
             places = [point[x] for point in curve["points"]]
             means = [mean(point["test"]) for point in curve["points"]]
             values = np.array([m.value for m in means])
             axes.plot(
                 places,
                 values,
-                "--" if curve["method"] == "plain" else "-",
+                "--" if plain else "-",
                 color=colour,
                 marker="o",
-                markersize=4,
+                markersize=5,
+                markerfacecolor="white" if plain else colour,
                 label=f"{curve['label']}, {curve['method']}",
             )
             half = np.array([m.half_width or 0.0 for m in means])
             if half.any():
-                axes.fill_between(
-                    places, values - half, values + half, color=colour, alpha=0.13, linewidth=0
-                )
+                low, high = values - half, values + half
+                if curve["metric"] != "bits_per_byte":
+                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+                axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
         if x == "step":
             axes.set_xscale("log", base=2)
             axes.invert_xaxis()
@@ -202,7 +207,7 @@ def shape_bars(result: Mapping[str, Any]) -> str:
             first = at == 0
             for name, mark, index, label in (
                 ("moments", "o", 0, "all weights, by moments"),
-                ("likelihood", "D", 1, "all weights, by likelihood"),
+                ("levels", "D", 1, "all weights, by levels at 2^-8"),
             ):
                 axes.plot(
                     entry[name],
@@ -225,7 +230,7 @@ def shape_bars(result: Mapping[str, Any]) -> str:
         names = [f"{entry['label']}, {entry['method']}" for entry in entries]
         axes.set_yticks(range(len(entries)), names)
         axes.set_ylim(len(entries) - 0.5, -0.5)
-        axes.set_xlim(0, 3)
+        axes.set_xlim(left=0)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("shape parameter: 1 is Laplace, 2 is Gaussian")
         axes.grid(visible=False, axis="y")
@@ -237,6 +242,11 @@ def shape_bars(result: Mapping[str, Any]) -> str:
 
 def _row_name(row: Mapping[str, Any]) -> str:
     return f"{row['label']}, {row['method']}"
+
+
+def _quality(row: Mapping[str, Any]) -> str:
+    value = row["test"]["mean"]
+    return f"{value:.3f} bits a byte" if row["metric"] == "bits_per_byte" else f"{value:.1%}"
 
 
 def _some(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,7 +3,11 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Self
+from typing import Literal, Self
+
+Source = Literal["files", "hub"]
+Tokenizer = Literal["checkpoint", "bert", "gpt2", "trained", "words"]
+Keep = Literal["start", "ends"]
 
 PLAIN, BACKSLASH = "plain", "BackSlash"
 
@@ -50,14 +54,14 @@ class Settings:
     """
 
     task: str
-    source: str = "files"
+    source: Source = "files"
     architecture: str
     size: str
     checkpoint: str = ""
-    tokenizer: str
+    tokenizer: Tokenizer
     vocabulary: int = 0
     length: int
-    keep: str = "start"
+    keep: Keep = "start"
     steps: int
     batch: int
     lr: float
@@ -67,7 +71,7 @@ class Settings:
     ratio: float = 0.0
     penalty: float | None = None
     eps: float | None = None
-    select: str = "matrices"
+    select: Literal["matrices", "all"] = "matrices"
     every: int = 1
     refit_every: int = 20
     test_rows: int | None = None

@@ -48,5 +48,8 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def share_half_width(share: float, count: int) -> float:
-    """Half of the 95 % interval of a share of ``count`` examples (normal approximation)."""
+    """Half of the 95 % interval of a share, by its ``count`` examples (normal approximation).
+
+    What to show of a single seed: how much another test set of this size would change it.
+    """
     return float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(share * (1 - share) / count)

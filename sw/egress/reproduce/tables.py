@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from egress.reproduce import paper
+from egress.reproduce.experiments import SINGLE_WEIGHTS
 from egress.reproduce.rows import TOLERANCE
+from egress.reproduce.statistics import mean, share_half_width
 
 NONE = "-"
 
@@ -41,7 +43,8 @@ def _rows(result: Mapping[str, Any]) -> list[str]:
         "with the rank map (EG), Huffman (HM), entropy (H0), the shortest exp-Golomb with the "
         "order in brackets, and the stream as written, all overhead included. Saved is against FL. "
         "*Result* is that of the decoded weights on the test split, with the 95 % interval over "
-        "seeds (Student's t); the paper's numbers stand in brackets.",
+        "seeds (Student's t), or of a single seed, marked \\*, that of the test examples; the "
+        "paper's numbers stand in brackets.",
         table(header, [_row(row) for row in result["rows"]]),
     ]
     if result.get("changes"):
@@ -78,7 +81,7 @@ def _row(row: Mapping[str, Any]) -> list[str]:
         text = f"{1 - bits['mean'] / fixed['mean']:.0%}"
         return text if printed is None else f"{text} ({1 - printed[name] / printed['fixed']:.0%})"
 
-    result = _result(row["test"], row["metric"])
+    result = _result(row["test"], row["metric"], row["test_count"])
     if printed is not None:
         result += f" ({100 * printed['accuracy']:.2f} %)"
     return [
@@ -119,8 +122,8 @@ def _own_steps(rows: Sequence[Mapping[str, Any]]) -> str:
             _mean(row["eg"][0]),
             _mean(row["best_eg"]),
             _mean(row["stream"]),
-            _result(row["float_test"], row["metric"]),
-            _result(row["test"], row["metric"]),
+            _result(row["float_test"], row["metric"], row["test_count"]),
+            _result(row["test"], row["metric"], row["test_count"]),
         ]
         for row in rows
     ]
@@ -157,8 +160,6 @@ def _curves(result: Mapping[str, Any]) -> list[str]:
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
-    from egress.reproduce.statistics import mean
-
     found = mean(values)
     return {"mean": found.value, "half_width": found.half_width}
 
@@ -171,7 +172,7 @@ def _shapes(shapes: Sequence[Mapping[str, Any]]) -> list[str]:
             if entry["method"] == "start"
             else entry["method"],
             NONE if entry["printed"] is None else f"{entry['printed']:.2f}",
-            *(f"{entry[name]:.2f}" for name in ("moments", "likelihood")),
+            *(f"{entry[name]:.2f}" for name in ("moments", "levels")),
             f"{entry['distance']:.3f}",
             *(f"{entry[name]:.2f}" for name in ("least", "median", "most")),
         ]
@@ -179,13 +180,12 @@ def _shapes(shapes: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     return [
         "Shape parameter of the generalized Gaussian fitted to all matrices together, by moments "
-        "(the paper's way) and by maximum likelihood (of the weights that are not zero), the "
-        "Kolmogorov-Smirnov distance of the former, and the shape parameters of single tensors. "
+        "(the paper's way) and by maximum likelihood of the levels at 2^-8, the Kolmogorov-Smirnov "
+        f"distance of the former, and the shape parameters of single tensors of {SINGLE_WEIGHTS:,} "
+        "weights or more, by moments. "
         "The paper's are of pretrained models; after BackSlash it has "
         f"{paper.SHAPE_AFTER} for BERT.",
-        table(
-            ["", "weights", "paper", "moments", "likelihood", "KS", "least", "median", "most"], rows
-        ),
+        table(["", "weights", "paper", "moments", "levels", "KS", "least", "median", "most"], rows),
     ]
 
 
@@ -200,12 +200,14 @@ def _mean(value: Mapping[str, Any], digits: int = 2) -> str:
     return f"{text} ± {value['half_width']:.{digits}f}"
 
 
-def _result(value: Mapping[str, Any], metric: str) -> str:
+def _result(value: Mapping[str, Any], metric: str, count: int | None = None) -> str:
     if metric == "bits_per_byte":
         return _mean(value, 4) + " bits a byte"
-    half = value["half_width"]
+    half, mark = value["half_width"], ""
+    if half is None and count:
+        half, mark = share_half_width(value["mean"], count), " \\*"
     text = f"{100 * value['mean']:.2f}"
-    return f"{text} %" if half is None else f"{text} ± {100 * half:.2f} %"
+    return f"{text} %" if half is None else f"{text} ± {100 * half:.2f} %{mark}"
 
 
 def _signed(change: float, half_width: float | None) -> str:

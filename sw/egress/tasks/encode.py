@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from egress.models.configs import Form
 from egress.tasks.task import DataError, Labelled, Pair, Question, Split, Task
 from egress.tasks.vocabulary import Vocabulary
 
 IGNORED = -100
 """Label of a token that no loss counts, as `transformers` has it."""
 
-Form = Literal["encoder", "decoder"]
 Rows = list[dict[str, list[int]]]
 
 

@@ -6,7 +6,7 @@ pytest.importorskip("transformers")
 
 from egress.measure import measure  # noqa: E402
 from egress.reproduce.coding import code_state, prune  # noqa: E402
-from egress.reproduce.statistics import mean  # noqa: E402
+from egress.reproduce.statistics import mean, share_half_width  # noqa: E402
 
 
 def state():
@@ -55,5 +55,7 @@ def test_the_interval_of_three_seeds_is_students():
     assert (found.value, found.count) == (1, 3)
     assert found.half_width == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
     assert mean([0.3]).half_width is None
+    # 0.84 of 4000: the textbook's 1.96 * sqrt(p * (1 - p) / n).
+    assert share_half_width(0.84, 4000) == pytest.approx(0.01136, abs=1e-5)
     with pytest.raises(ValueError, match="values must hold one at least, not none"):
         mean([])

@@ -127,6 +127,7 @@ def test_json_is_all_that_is_printed_when_asked_for(short, tmp_path, capsys):
     ("words", "message"),
     [
         (("table3", "--rows", "bort"), "rows are bert, llama, not 'bort'"),
+        (("table6", "--rows", "llama"), "rows are bert, not 'llama'"),
         (("table3", "--scale", "small"), "name their folder with --data or in EGRESS_DATA"),
         (("table3", "--scale", "small", "--data", "nowhere"), "nowhere: there is no such folder"),
         (("table3", "--device", "toaster"), "--device toaster"),

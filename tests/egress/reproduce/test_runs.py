@@ -47,7 +47,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     first = train_run(SHORT, place(tmp_path))
     assert [point["step"] for point in first.history] == list(range(1, 9))
     assert {"loss", "nu", "zeros", "bits"} <= first.history[0].keys()
-    monkeypatch.setattr(runs, "_Training", None)
+    monkeypatch.setattr(runs, "Training", None)
     again = train_run(SHORT, place(tmp_path))
     assert same(first.state, again.state)
     assert first.history == again.history
