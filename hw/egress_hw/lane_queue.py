@@ -246,8 +246,14 @@ class LaneQueue(wiring.Component):
         )
         m.submodules.items = memory
         write, port = memory.write_port(), memory.read_port(domain="comb")
-        m.d.comb += write.addr.eq(Cat(written[:-1], self.contexts[g.push % C]))
-        m.d.comb += [write.data.eq(item), write.en.eq(pushes)]
+        # With 4 contexts it is not read in the next cycle either.
+        late = 1 if C == 4 else 0
+        address = Cat(written[:-1], self.contexts[g.push % C])
+        m.d.comb += [
+            write.addr.eq(later(m, address, late, "write_address")),
+            write.data.eq(later(m, item, late, "write_item")),
+            write.en.eq(later(m, pushes, late, "write_enable")),
+        ]
         m.d.comb += port.addr.eq(Cat(before[:-1], self.contexts[(g.push - 1 - slow) % C]))
         head = later(m, port.data, 1 + slow, "head")
         return head, later(m, before, 1 + slow, "read_now")

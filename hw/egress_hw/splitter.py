@@ -151,6 +151,8 @@ class Splitter(wiring.Component):
                 self._read_header(m)
             with m.State("Check"):
                 self._check_header(m)
+            with m.State("Enter"):
+                self._enter_record(m)
             self._walk(m)
             with m.State("Restart"):
                 m.d.comb += self._restart.eq(1)
@@ -289,13 +291,18 @@ class Splitter(wiring.Component):
         if self._max_level_bits == 8:
             unsupported |= fields.wide
         with m.If(~self._intact):
-            self._refuse_header(m, Reason.BAD_HEADER_CRC)
+            m.d.sync += self._reason.eq(Reason.BAD_HEADER_CRC)
         with m.Elif(self._header.bad):
-            self._refuse_header(m, Reason.BAD_HEADER_FIELD)
+            m.d.sync += self._reason.eq(Reason.BAD_HEADER_FIELD)
         with m.Elif(unsupported):
-            self._refuse_header(m, Reason.BUFFER_TOO_SMALL)
+            m.d.sync += self._reason.eq(Reason.BUFFER_TOO_SMALL)
         with m.Elif(self._short):
-            self._refuse_header(m, Reason.BAD_LENGTH)
+            m.d.sync += self._reason.eq(Reason.BAD_LENGTH)
+        m.next = "Enter"
+
+    def _enter_record(self, m: Module) -> None:
+        with m.If(self._reason.any()):
+            m.next = "Restart"
         with m.Else():
             m.d.comb += [self._record_begins.eq(1), self._restart.eq(1)]
             m.d.sync += self.record.valid.eq(1)
@@ -306,7 +313,7 @@ class Splitter(wiring.Component):
 class WordSplitter(Splitter):
     """Splitter of a stream of one word a cycle, for one `Loader`.
 
-    A segment costs its header's word and no other cycle. After a record's header 2 cycles pass, or
+    A segment costs its header's word and no other cycle. After a record's header 3 cycles pass, or
     the dealer's time to divide (35 cycles from word 3), and 1 cycle after its last word.
 
     Parameters

@@ -7,6 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
+from egress_hw.bits import later
+from egress_hw.signatures import CHUNK
 
 BEGIN_CYCLES = 5
 """From when a context can begin with a record after the last beat was decided on, to its pop."""
@@ -16,7 +18,7 @@ class Status(wiring.Component):
     """Keeper of the first error, with its segment, until reset.
 
     Errors of codewords are told when the first weight is given that is lost by them, and of those
-    that come with the same beat only the lowest lane's. It takes `lanes` + 4 cycles at most.
+    that come with the same beat only the lowest lane's. It takes `lanes` + 5 cycles at most.
 
     Parameters
     ----------
@@ -101,10 +103,17 @@ class Status(wiring.Component):
         seen, sought = Signal(), Signal()
         m.d.sync += [here_bad.eq(kept), here_over.eq(beyond), here.eq(self.context)]
         m.d.sync += beat.eq(self.given)
+        lost = beat & (here_bad | here_over).any()
+        if L > CHUNK:
+            # It takes a cycle to ask so many.
+            here_bad, here_over = later(m, here_bad, 1, "bad"), later(m, here_over, 1, "over")
+            here, base = later(m, here, 1, "here"), later(m, base, 1, "base")
+            asked, lost = lost, Signal()
+            m.d.sync += lost.eq(asked)
         # Another beat may follow at once.
         with m.If(~seen):
             m.d.sync += [bad.eq(here_bad), over.eq(here_over), context.eq(here)]
-        with m.If(beat & ~seen & ~self.error & (here_bad | here_over).any()):
+        with m.If(lost & ~seen & ~self.error):
             m.d.sync += seen.eq(1)
             m.d.sync += self.segment.eq(base)
         lane, waits = Signal(range(C * L)), Signal(2)

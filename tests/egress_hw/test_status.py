@@ -2,6 +2,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from egress.errors import Reason
+from egress_hw.signatures import CHUNK
 from egress_hw.status import BEGIN_CYCLES, Status
 
 BAD, OVER = 1, 2
@@ -49,15 +50,15 @@ def begin():
 
 
 @pytest.mark.parametrize("contexts", [2, 4])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("lanes", [1, 3, CHUNK + 1])
 def test_an_error_is_told_with_its_segment_in_time(lanes, contexts):
     for number in (0, 1, 5):
         for context in range(contexts):
             for lane in range(lanes):
                 error = {"beat": (context, number % 2), "errors": {lane: OVER}}
-                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 4)]
+                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 5)]
                 seen = run_cycles(lanes, contexts, cycles)
-                assert not seen[-lanes - 6][0]
+                assert not seen[-lanes - 7][0]
                 segment = (number * contexts + context) * lanes + lane
                 assert seen[-1] == (1, Reason.OVERRUN, segment)
 
