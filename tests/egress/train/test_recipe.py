@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +233,35 @@ def test_the_command_finds_a_point_and_writes_its_stream_a_report_and_a_picture(
     # All is there: nothing is trained again, and a table is printed.
     assert main(arguments) == 0
     assert "recipe *" in capsys.readouterr().out
+
+
+def test_the_command_keeps_to_so_many_bits(tmp_path, capsys):
+    arguments = ["--warm-steps", "60", "--steps", "40", "--step", "2^-3", "--candidates", "2"]
+    out = ["-o", str(tmp_path / "out")]
+    assert main(["train", "--target-bits", "1.2", *arguments, *out, "--json"]) == 0
+    (tuned,) = json.loads(capsys.readouterr().out)["seeds"]
+    for found in tuned["found"]:
+        assert found["chosen"]["bits"] <= 1.2
+        others = [p["score"] for p in found["validation"] if p["bits"] <= 1.2]
+        assert found["chosen"]["score"] == max(others)
+
+
+def test_the_loop_of_the_page_runs_and_writes_a_stream(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "training.md").read_text()
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", page, re.S) if "with quantized" in c]
+    model, teacher = TASK.model(0), TASK.model(1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    batches = TASK.batches(0, 0)
+    data = [next(batches) for _ in range(4)]
+    loss, _ = TASK.forward(model, data[0])
+    loss.backward()
+    optimizer.step()
+    given = {"model": model, "teacher": teacher, "optimizer": optimizer, "data": data}
+    exec(code, given | {"torch": torch, "criterion": torch.nn.functional.cross_entropy})
+    state, bits, weights, _ = read_stream(tmp_path / "m.egress.safetensors")
+    assert set(state) == set(model.state_dict())
+    assert 0 < bits / weights < 16
 
 
 @pytest.mark.parametrize(
