@@ -221,21 +221,28 @@ class Sequencer(wiring.Component):
                 looked.lengths[n].eq(coming.lengths[n - counts + 3]) for n in range(counts)
             ]
             m.d.comb += [looked.keeps[n].eq(coming.keeps[n - counts + 3]) for n in range(counts)]
-        m.d.comb += looked.last.eq(looked.beat + 1 == looked.lengths[-1])
         lanes = Signal(range(L + 1))
-        m.d.comb += lanes.eq(looked.keeps[-1])
+        m.d.comb += lanes.eq(kept.keeps[-1])
         for number in reversed(range(counts - 1)):
-            with m.If(looked.beat < looked.lengths[number]):
-                m.d.comb += lanes.eq(looked.keeps[number])
+            with m.If(kept.beat < kept.lengths[number]):
+                m.d.comb += lanes.eq(kept.keeps[number])
+        with m.If(began):
+            # No segment is without weights.
+            m.d.comb += lanes.eq(coming.keeps[3 - counts])
+        last: Any = looked
         if deep:
             counted = Signal(range(L + 1))
             rest: Any = Signal(layout, name="rest")
             m.d.sync += [counted.eq(lanes), rest.eq(looked)]
-            last: Any = Signal(layout, name="rest_then")
-            m.d.sync += [wanted.eq(Cat(counted > n for n in range(L))), last.eq(rest)]
+            lanes, looked = counted, rest
+            last = Signal(layout, name="rest_then")
+            m.d.sync += last.eq(rest)
+        ends_next = looked.beat + 1 == looked.lengths[-1]
+        if deep:
+            m.d.sync += last.last.eq(ends_next)
         else:
-            m.d.sync += wanted.eq(Cat(lanes > n for n in range(L)))
-            last = looked
+            m.d.comb += last.last.eq(ends_next)
+        m.d.sync += wanted.eq(Cat(lanes > n for n in range(L)))
         m.d.sync += state.eq(last)
 
         # To the lanes, the start in the next cycle, the pop in the next or the one after.

@@ -67,9 +67,10 @@ class Happened:
         Up to and including the last beat.
     words, beats : int
         Transfers at the input and the output.
-    first_beat, last_word : int
-        Cycle of the first beat and of the last word's transfer; -1 if there was none.
-    beats_before_last_word : int
+    first_beat, quarter_word, last_word : int
+        Cycle of the first beat, and of the transfers of the last word of the stream's first quarter
+        and of all; -1 if there was none.
+    beats_before_quarter_word, beats_before_last_word : int
         Beats given up to then.
     startup : int
         Cycles without a beat while no weight of a record is given yet, and none of the one before
@@ -91,7 +92,9 @@ class Happened:
     words: int = 0
     beats: int = 0
     first_beat: int = -1
+    quarter_word: int = -1
     last_word: int = -1
+    beats_before_quarter_word: int = 0
     beats_before_last_word: int = 0
     startup: int = 0
     idle: list[int] = field(default_factory=lambda: [0] * 8)
@@ -210,6 +213,9 @@ async def _carry(
         if offered and taken() == "1":
             sent += 1
             idle = 0
+            if sent == words // 4:
+                happened.quarter_word = cycle
+                happened.beats_before_quarter_word = count
             if sent == words:
                 happened.last_word = cycle
                 happened.beats_before_last_word = count

@@ -197,8 +197,18 @@ def carry(
 
 
 def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
-    names = ("cycles", "words", "beats", "first_beat", "last_word", "startup", "idle", "consumer")
-    names += ("error", "reason", "error_segment", "stuck", "seconds", "cpu_seconds")
+    names = ("cycles", "words", "beats", "first_beat", "quarter_word", "last_word")
+    names += (
+        "startup",
+        "idle",
+        "consumer",
+        "error",
+        "reason",
+        "error_segment",
+        "stuck",
+        "seconds",
+        "cpu_seconds",
+    )
     happened = Happened(**{name: said[name] for name in names})
     refusals = tuple(supply.refusals)
     missing, surplus = supply.weights - said["compared"], said["surplus"]
@@ -218,6 +228,7 @@ def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
         mismatches=said["differ"] + missing + surplus,
         first=first,
         came=said["kept"],
+        came_before_quarter_word=said["kept_at_quarter_word"],
         came_before_last_word=said["kept_at_last_word"],
         flagged=said["flagged"],
         all_came=happened.beats == supply.beats,

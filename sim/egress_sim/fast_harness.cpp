@@ -110,7 +110,7 @@ struct Order {
 struct Happened {
     uint64_t cycles = 0, words = 0, beats = 0, before_last_word = 0, startup = 0, consumer = 0;
     uint64_t ran = 0, idle[8] = {};
-    int64_t first_beat = -1, last_word = -1;
+    int64_t first_beat = -1, quarter_word = -1, last_word = -1;
     bool stuck = false;
     double seconds = 0, cpu_seconds = 0;
 };
@@ -168,7 +168,11 @@ class Driver {
             if (offered && model.s_axis_tready) {
                 offered = false;
                 idle = 0;
-                if (++sent == order.words) {
+                if (++sent == order.words / 4) {
+                    happened.quarter_word = cycle;
+                    sink.quarter_word();
+                }
+                if (sent == order.words) {
                     happened.last_word = cycle;
                     sink.last_word();
                 }
@@ -222,6 +226,7 @@ class Judge {
 
     bool complete() { return next() == nullptr; }
 
+    void quarter_word() { kept_at_quarter_word = kept; }
     void last_word() { kept_at_last_word = kept; }
 
     void beat(const Vmodel &model) {
@@ -246,8 +251,9 @@ class Judge {
 
     void print() {
         printf("\"compared\":%zu,\"differ\":%zu,\"surplus\":%zu,"
-               "\"kept\":%zu,\"kept_at_last_word\":%zu,\"flagged\":%zu,",
-               compared, differ, surplus, kept, kept_at_last_word, flagged);
+               "\"kept\":%zu,\"kept_at_quarter_word\":%zu,\"kept_at_last_word\":%zu,"
+               "\"flagged\":%zu,",
+               compared, differ, surplus, kept, kept_at_quarter_word, kept_at_last_word, flagged);
         printf("\"first\":[%s],\"surplus_first\":[%s]", first.c_str(), surplus_first.c_str());
     }
 
@@ -300,7 +306,7 @@ class Judge {
     size_t at = 0, filled = 0, want_count = 0;
     bool ended = false;
     size_t beats = 0, compared = 0, differ = 0, surplus = 0, kept = 0, flagged = 0;
-    size_t kept_at_last_word = 0;
+    size_t kept_at_quarter_word = 0, kept_at_last_word = 0;
     std::string first, surplus_first;
 };
 
@@ -310,6 +316,7 @@ class Keeper {
     Keeper(size_t lanes, size_t width) : lanes(lanes), width(width), given(lanes, width) {}
 
     bool complete() const { return false; }
+    void quarter_word() {}
     void last_word() {}
 
     void beat(const Vmodel &model) {
@@ -342,13 +349,13 @@ Bytes read_file(const char *name) {
 }
 
 void print(const Happened &h) {
-    printf("{\"cycles\":%llu,\"words\":%llu,\"beats\":%llu,\"first_beat\":%lld,\"last_word\":%lld,"
-           "\"startup\":%llu,\"consumer\":%llu,\"stuck\":%s,\"seconds\":%.6f,"
-           "\"cpu_seconds\":%.6f,\"idle\":[",
+    printf("{\"cycles\":%llu,\"words\":%llu,\"beats\":%llu,\"first_beat\":%lld,"
+           "\"quarter_word\":%lld,\"last_word\":%lld,\"startup\":%llu,\"consumer\":%llu,"
+           "\"stuck\":%s,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"idle\":[",
            (unsigned long long)h.cycles, (unsigned long long)h.words, (unsigned long long)h.beats,
-           (long long)h.first_beat, (long long)h.last_word, (unsigned long long)h.startup,
-           (unsigned long long)h.consumer, h.stuck ? "true" : "false", h.seconds,
-           h.cpu_seconds);
+           (long long)h.first_beat, (long long)h.quarter_word, (long long)h.last_word,
+           (unsigned long long)h.startup, (unsigned long long)h.consumer,
+           h.stuck ? "true" : "false", h.seconds, h.cpu_seconds);
     for (int i = 0; i < 8; i++) printf("%s%llu", i ? "," : "", (unsigned long long)h.idle[i]);
     printf("],");
 }

@@ -57,8 +57,9 @@ class Tally:
         in all its weights, and a wrong ``last`` in one. If the software refuses the framing, beats
         may be missing at the end.
     first : Mismatch or None
-    came, came_before_last_word, flagged : int
-        Weights given: altogether, before the stream's last word was taken, and marked as lost.
+    came, came_before_quarter_word, came_before_last_word, flagged : int
+        Weights given: altogether, before a quarter of the stream's words and before the last one
+        was taken, and marked as lost.
     all_came : bool
         As many beats came as were expected.
     refusals : tuple of BitstreamError
@@ -71,6 +72,7 @@ class Tally:
     mismatches: int
     first: Mismatch | None
     came: int
+    came_before_quarter_word: int
     came_before_last_word: int
     flagged: int
     all_came: bool
@@ -115,8 +117,9 @@ class SimulationResult:
     share : float
         ``weights_per_cycle`` over ``roofline``.
     steady_weights_per_cycle, steady_share : float
-        The same from the first beat to the last word: without the first filling of the buffers
-        and their last emptying. 0 if the input ends before the first beat.
+        The same from the end of the stream's first quarter, or from the first beat if that comes
+        later, to the last word: without the first filling of the buffers and their last emptying.
+        0 if the input ends before the first beat.
     stalls : dict of str to int
         Cycles without a beat: ``startup`` (no weight of a record yet, none of the one before left),
         ``input`` (for want of words, the bus being idle or busy), ``decoding``, ``consumer`` (a
@@ -193,7 +196,10 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
     roofline = min(shape.lanes, shape.bus / bits) if weights else float(shape.lanes)
     rate = tally.came / happened.cycles if happened.cycles else 0.0
     steady = 0.0
-    if 0 <= happened.first_beat < happened.last_word:
+    if 0 <= happened.first_beat <= happened.quarter_word < happened.last_word:
+        came = tally.came_before_last_word - tally.came_before_quarter_word
+        steady = came / (happened.last_word - happened.quarter_word)
+    elif 0 <= happened.first_beat < happened.last_word:
         steady = tally.came_before_last_word / (happened.last_word + 1 - happened.first_beat)
     stalls = {"startup": happened.startup, "input": 0, "decoding": 0}
     stalls |= {"consumer": happened.consumer, "error": 0}

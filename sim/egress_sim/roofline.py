@@ -59,7 +59,8 @@ class Point:
     roofline : float
         Weights a cycle that the lanes and the bus allow.
     share, steady_share : float
-        Weights a cycle over that: of the whole run, and from the first beat to the last word.
+        Weights a cycle over that: of the whole run, and in steady state
+        (`egress_sim.result.SimulationResult.steady_share`).
     between, input, decoding : int
         Cycles without a beat: from one tensor's last to the next one's first; for want of words,
         which below the lanes' rate is as it must be; with words there.

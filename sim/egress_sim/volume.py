@@ -103,6 +103,7 @@ def count(expected: Expected, given: Beats, happened: Happened) -> Tally:
         mismatches=mismatches,
         first=first,
         came=int(given.keep.sum()),
+        came_before_quarter_word=int(given.keep[: happened.beats_before_quarter_word].sum()),
         came_before_last_word=int(given.keep[: happened.beats_before_last_word].sum()),
         flagged=int(given.error.sum()),
         all_came=len(given) == len(expected.beats),

@@ -115,6 +115,7 @@ def test_driver_carries_every_word_and_counts_every_cycle(tmp_path, gaps, stalls
     assert happened.cycles == happened.beats + sum(causes)
     if gaps is None and stalls is None:
         assert (happened.first_beat, happened.cycles, happened.last_word) == (1, 5001, 4999)
+        assert (happened.quarter_word, happened.beats_before_quarter_word) == (1249, 1249)
     if stalls and gaps is None:
         assert happened.cycles == pytest.approx(15000, abs=5)
 

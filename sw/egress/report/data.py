@@ -94,7 +94,7 @@ class SimulationSummary:
     seconds: float  # wall time of the simulation
     causes: Mapping[str, int]  # cycles by cause: "beat", and what stood in the way of others
     model: str = ""  # whose stream: a ModelResult's name
-    steady_share: float | None = None  # roofline_share from the first beat to the last word
+    steady_share: float | None = None  # roofline_share in steady state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
