@@ -132,7 +132,7 @@ MUTATIONS = (
     Mutation("sequencer", "looked.beat + 1 == ", "looked.beat + 2 == ", "a beat less"),
     Mutation("sequencer", "~ending & (live == 0)", "1", "a record begins in the other"),
     Mutation("sequencer", "(live == 0) & ~begins", "(live == 0)", "two records begin at once"),
-    Mutation("sequencer", "looked.beat.eq(0)", "looked.beat.eq(kept.beat)", "beats go on from before"),
+    Mutation("sequencer", "looked.beat.eq(0)", "looked.beat.eq(kept.beat)", "beats go on"),
     Mutation("sequencer", "kept.beat < kept.lengths[number]", "0", "all lanes to the end"),
     Mutation("sequencer", "pops | (state.bank != bank)", "pops", "rounds of unequal groups"),
     Mutation("lane_step", "longer.eq(now.zero & ", "longer.eq(now.zero & 0 & ", "half classes"),
