@@ -37,7 +37,11 @@ class RecipeTask(Protocol):
     def setup(self) -> dict[str, Any]: ...  # noqa: D102
 
     def model(self, seed: int) -> nn.Module:
-        """Make a model, the same for the same seed."""
+        """Make a model, the same for the same seed.
+
+        A stream holds parameters alone: buffers that training changes, as batch norm has them,
+        would be lost.
+        """
         ...
 
     def batches(self, seed: int, start: int) -> Iterator[Any]:

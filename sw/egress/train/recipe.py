@@ -61,9 +61,8 @@ class Recipe:
         if mark.exists():
             theirs = json.loads(mark.read_text())
             if theirs != mine:
-                other = sorted(
-                    k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)
-                )
+                keys = mine.keys() | theirs.keys()
+                other = sorted(key for key in keys if mine.get(key) != theirs.get(key))
                 raise ValueError(
                     f"{folder} holds a run of another {', '.join(other)}: give another folder"
                 )
@@ -112,9 +111,7 @@ class Recipe:
             if method == FISHER:
                 # Of the moment before the learning rate fell, as the recipe's.
                 steps = self._fisher_steps(*self._started(), candidate)
-        compress_tensors(
-            numpy_state(model), path, steps={k: round_step(v) for k, v in steps.items()}
-        )
+        compress_tensors(numpy_state(model), path, steps=steps)
         return path
 
     def measure(self, method: str, candidate: Candidate, split: str = "val") -> Measured:
