@@ -137,10 +137,10 @@ SCALES: Mapping[str, Scale] = {
         },
         tasks={
             "sentiment": _tiny("bert", "toy_sentiment"),
-            "spam": _tiny("bert", "toy_spam"),
-            "topic": _tiny("bert", "toy_topic"),
+            "spam": _tiny("bert", "toy_spam", 200),
+            "topic": _tiny("bert", "toy_topic", 200),
             "questions": _tiny("deepseek_v3", "toy_qa"),
-            "translation": _tiny("deepseek_v3", "toy_translation"),
+            "translation": _tiny("deepseek_v3", "toy_translation", 200),
         },
         sweep_seeds=3,
         curve_rows=None,
