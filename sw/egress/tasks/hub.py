@@ -108,7 +108,7 @@ def load_from_hub(name: str) -> dict[Split, list[Example]]:
             "loading tasks by name needs the library datasets: pip install 'egress[hub]' installs "
             "it; or read files (--data)"
         )
-    from datasets import load_dataset
+    from datasets import load_dataset  # pyright: ignore[reportMissingImports]
 
     found = HUB[name]
 

@@ -220,7 +220,7 @@ def _generated(model: nn.Module, coded: Coded, split: Split, rows: int) -> dict[
         }
     if find_spec("sacrebleu") is None:
         return {}
-    import sacrebleu
+    import sacrebleu  # pyright: ignore[reportMissingImports]
 
     targets = [[pair.target for pair in cast(Sequence[Pair], examples)]]
     return {

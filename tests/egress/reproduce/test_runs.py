@@ -82,6 +82,14 @@ def test_the_constraint_makes_zeros_and_plain_training_does_not(tmp_path):
     assert strong.history[-1]["nu"] < plain.history[-1]["nu"]
 
 
+def test_autocast_keeps_weights_wide_and_trains_alike(tmp_path):
+    wide = train_run(SHORT.plain(), place(tmp_path))
+    narrow = train_run(replace(SHORT.plain(), precision="bfloat16"), place(tmp_path))
+    assert all(tensor.dtype == torch.float32 for tensor in narrow.state.values())
+    assert not same(wide.state, narrow.state)
+    assert narrow.history[0]["loss"] == pytest.approx(wide.history[0]["loss"], rel=0.02)
+
+
 def test_a_gradient_that_is_not_finite_ends_the_run_with_its_name(tmp_path):
     with pytest.raises(FloatingPointError, match="the gradient is not finite at step 2"):
         train_run(replace(SHORT, lr=1e30, ratio=0.0), place(tmp_path))
