@@ -12,12 +12,12 @@ import numpy as np
 from egress.errors import BitstreamError, Reason
 from egress.quantize import bits_to_step, dequantize
 from egress.record import MIN_SEGMENT_WORDS, Header, crc16
-from egress.reference import read_codeword, read_symbol
-from egress.setting import MAX_RUN, MAX_SYMBOL, Mode, Setting, symbol_to_level
+from egress.reference import decode_until_fault
+from egress.setting import Setting
 from egress_hw.signatures import Output
 
 Decode = Callable[[bytes, int, Setting, int], tuple[list[int], Reason | None]]
-"""Payload, weights, setting and level bits to levels and reason (see `decode_payload`)."""
+"""Payload, weights, setting and level bits to levels and reason (see `decode_until_fault`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def expect(
     lanes, output, max_level_bits, contexts, buffer
         The core's parameters, ``buffer`` as a logarithm.
     decode : callable, optional
-        Decoder of a payload; default `decode_payload`.
+        Decoder of a payload; default `decode_until_fault`.
     """
     try:
         header = Header.unpack(record)
@@ -101,7 +101,7 @@ def expect(
         return Expectation([], [(error.reason, 0)], True)
     if header.buffer > buffer or header.level_bits > max_level_bits:
         return Expectation([], [(Reason.BUFFER_TOO_SMALL, 0)], True)
-    segments, faults, stops = _segments(record, header, decode or decode_payload)
+    segments, faults, stops = _segments(record, header, decode or decode_until_fault)
     width = {"level": max_level_bits, "float32": 32, "bfloat16": 16}[output]
     step = bits_to_step(header.step_bits)
     columns = [
@@ -184,50 +184,3 @@ def _beat(group: list[tuple[list[int], int]], row: int, lanes: int) -> Beat:
             error |= (row >= len(column)) << lane
             weights[lane] = column[row] if row < len(column) else 0
     return Beat(tuple(weights), keep, error, False)
-
-
-def decode_payload(
-    payload: bytes, weights: int, setting: Setting, level_bits: int
-) -> tuple[list[int], Reason | None]:
-    """Levels before the first codeword that must be refused, and the reason if there is one.
-
-    What is after the last level is not looked at, and a run that goes beyond it is cut.
-    """
-    bits = f"{int.from_bytes(payload, 'big'):0{8 * len(payload)}b}"
-    levels: list[int] = []
-    try:
-        if setting.mode in (Mode.PLAIN, Mode.RAW):
-            at = 0
-            for _ in range(weights):
-                symbol, at = read_symbol(bits, at, setting, level_bits)
-                levels.append(symbol_to_level(symbol))
-        else:
-            _decode_runs(levels, bits, weights, setting, level_bits)
-    except BitstreamError as error:
-        if len(levels) < weights:
-            return levels, error.reason
-    return levels[:weights], None
-
-
-def _decode_runs(
-    levels: list[int], bits: str, weights: int, setting: Setting, level_bits: int
-) -> None:
-    """Append the levels of a segment of a run mode, as far as they can be decoded."""
-    joint = setting.mode is Mode.JOINT
-    largest = setting.max_magnitude_symbol(level_bits)
-    at = 0
-    while len(levels) < weights:
-        symbol, at = read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
-        run, big = setting.unslot(symbol) if joint else (symbol, False)
-        goes_on = big or bits[at] == "1"
-        if run > MAX_RUN or (run == MAX_RUN and goes_on):
-            raise BitstreamError(Reason.BAD_CODEWORD, f"run {run} exceeds the run limit")
-        levels += [0] * run
-        if run == MAX_RUN:
-            at += 1
-        elif joint and not big:
-            levels.append(-1 if bits[at] == "1" else 1)
-            at += 1
-        else:
-            symbol, at = read_codeword(bits, at, setting.magnitude_code, largest)
-            levels.append(symbol_to_level(symbol + setting.magnitude_base))

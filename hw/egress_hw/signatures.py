@@ -4,10 +4,10 @@ Names and meanings are those of FORMAT.md. Every port is an `amaranth.lib.stream
 layouts, so that any component can be tested, replaced or reused alone.
 """
 
-from typing import Literal
-
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data
+
+from egress.beats import Output
 
 WORD_BITS = 32
 
@@ -16,9 +16,6 @@ MANY_LANES = 32
 
 CHUNK = 8
 """Lanes that have flip-flops of their own for what all lanes are told and asked."""
-
-Output = Literal["level", "float32", "bfloat16"]
-"""What the dequantizer gives: the level itself, or its product with the step."""
 
 
 class SettingLayout(data.Struct):

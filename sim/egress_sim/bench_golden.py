@@ -11,10 +11,10 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
+from egress.beats import level_patterns, place_weights
 from egress.record import Header
 from egress_hw.model import Beat
 from egress_sim.bus import Bench, Configuration, assert_beats, bursty, mostly, never
-from egress_sim.expected import level_patterns, place_weights
 
 
 def golden_records(configuration: Configuration) -> list[tuple[str, bytes, list[Beat]]]:

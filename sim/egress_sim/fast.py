@@ -15,11 +15,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from egress.beats import place_weights
 from egress.errors import BitstreamError
+from egress.expected import Record, expected_records
 from egress_hw.tools import Progress
 from egress_sim import runner
 from egress_sim.bench_volume import Happened
-from egress_sim.expected import Record, expected_records, place_weights
 from egress_sim.pauses import Pauses, pause_pattern
 from egress_sim.result import Mismatch, Tally, pattern_text, stops
 from egress_sim.shape import Shape

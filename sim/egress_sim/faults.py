@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from egress.encode import encode
 from egress.errors import BitstreamError, Reason
+from egress.expected import expected_records
 from egress.record import Header, crc16, find_segments
 from egress_hw.core import Idle
 from egress_hw.tools import Progress
 from egress_sim import runner
-from egress_sim.expected import expected_records
 from egress_sim.result import stops
 from egress_sim.shape import Shape
 

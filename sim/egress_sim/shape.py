@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from egress.beats import pattern_dtype
 from egress_hw.signatures import Output
-from egress_sim.expected import pattern_dtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+from egress.expected import expect
 from egress_hw import verilog
 from egress_hw.core import buffer_exponent
 from egress_hw.signatures import Output
 from egress_hw.tools import Progress, tool_version
 from egress_sim import compiled, fast, runner, volume
-from egress_sim.expected import expect
 from egress_sim.netlist import NETLISTS, Netlist
 from egress_sim.netlist import build as build_netlist
 from egress_sim.pauses import Pauses

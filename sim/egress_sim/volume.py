@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from egress.beats import Beats
+from egress.expected import Expected
 from egress_hw.tools import Progress
 from egress_sim import runner
 from egress_sim.bench_volume import ORDER_VARIABLE, Happened, Order
-from egress_sim.expected import Beats, Expected
 from egress_sim.pauses import Pauses, pause_pattern
 from egress_sim.result import Mismatch, Tally, pattern_text, stops
 

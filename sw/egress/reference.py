@@ -206,3 +206,50 @@ def decode_record(record: bytes) -> list[int]:
     for segment in find_segments(header, record):
         levels[header.segment_slice(segment.number)] = decode_payload(record, header, segment)
     return levels
+
+
+def decode_until_fault(
+    payload: bytes, weights: int, setting: Setting, level_bits: int
+) -> tuple[list[int], Reason | None]:
+    """Decode as hardware does: levels before the first bad codeword, and why it is refused.
+
+    What is after the last level is not looked at, and a run that goes beyond it is cut.
+    """
+    bits = f"{int.from_bytes(payload, 'big'):0{8 * len(payload)}b}"
+    levels: list[int] = []
+    try:
+        if setting.mode in (Mode.PLAIN, Mode.RAW):
+            at = 0
+            for _ in range(weights):
+                symbol, at = read_symbol(bits, at, setting, level_bits)
+                levels.append(symbol_to_level(symbol))
+        else:
+            _decode_runs_until_fault(levels, bits, weights, setting, level_bits)
+    except BitstreamError as error:
+        if len(levels) < weights:
+            return levels, error.reason
+    return levels[:weights], None
+
+
+def _decode_runs_until_fault(
+    levels: list[int], bits: str, weights: int, setting: Setting, level_bits: int
+) -> None:
+    """Append the levels of a segment of a run mode, as far as they can be decoded."""
+    joint = setting.mode is Mode.JOINT
+    largest = setting.max_magnitude_symbol(level_bits)
+    at = 0
+    while len(levels) < weights:
+        symbol, at = read_codeword(bits, at, setting.code, MAX_SYMBOL, following=1)
+        run, big = setting.unslot(symbol) if joint else (symbol, False)
+        goes_on = big or bits[at] == "1"
+        if run > MAX_RUN or (run == MAX_RUN and goes_on):
+            raise BitstreamError(Reason.BAD_CODEWORD, f"run {run} exceeds the run limit")
+        levels += [0] * run
+        if run == MAX_RUN:
+            at += 1
+        elif joint and not big:
+            levels.append(-1 if bits[at] == "1" else 1)
+            at += 1
+        else:
+            symbol, at = read_codeword(bits, at, setting.magnitude_code, largest)
+            levels.append(symbol_to_level(symbol + setting.magnitude_base))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from amaranth.sim import Simulator
 
 from egress import Mode, Reason, Setting
-from egress.reference import encode_segment
+from egress.reference import decode_until_fault, encode_segment
 from egress_hw.class_table import INDEX_BITS, class_table
-from egress_hw.model import decode_payload
 from egress_hw.signatures import SettingLayout
 
 LOST = {0: None, 1: Reason.BAD_CODEWORD, 2: Reason.OVERRUN}
@@ -37,7 +36,7 @@ class Piece:
         if self.damaged:
             return [], None
         payload = int(self.bits, 2).to_bytes(len(self.bits) // 8, "big")
-        return decode_payload(payload, self.weights, self.setting, self.level_bits)
+        return decode_until_fault(payload, self.weights, self.setting, self.level_bits)
 
 
 def pad(bits):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import egress
+from egress.beats import Beats
+from egress.expected import expect
 from egress_sim import runner
-from egress_sim.expected import Beats, expect
 from egress_sim.result import Mismatch
 from egress_sim.simulate import simulate
 from egress_sim.volume import carry, compare

@@ -3,40 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from egress.beats import Beats, Output, Patterns, level_patterns, pattern_dtype, place_weights
 from egress.errors import BitstreamError, Reason
-from egress.quantize import bits_to_step, dequantize
 from egress.record import BUFFER_RANGE, Header, Segment, find_segments, pack_segment
+from egress.reference import decode_until_fault
 from egress.unpack import decode_segments
-from egress_hw.model import decode_payload
-from egress_hw.signatures import Output
-
-Patterns = NDArray[np.unsignedinteger]
-
-
-@dataclass(frozen=True, slots=True)
-class Beats:
-    """Beats of a core, expected or given.
-
-    Members
-    -------
-    weights : uint8, uint16 or uint32, shape (beats, lanes)
-        Bit patterns; 0 where there is no weight.
-    keep, error : bool, shape (beats, lanes)
-        Whether there is a weight, and whether it only stands for its place.
-    last : bool, shape (beats,)
-    """
-
-    weights: Patterns
-    keep: NDArray[np.bool_]
-    error: NDArray[np.bool_]
-    last: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,67 +33,6 @@ class Expected:
     place: NDArray[np.int64]
     record: NDArray[np.int64]
     refusals: tuple[BitstreamError, ...]
-
-
-def pattern_dtype(output: Output, max_level_bits: int) -> type[np.unsignedinteger]:
-    """Return the unsigned type of one lane's bits of the core's ``m_axis_tdata``."""
-    if output == "float32":
-        return np.uint32
-    return np.uint16 if output == "bfloat16" or max_level_bits == 16 else np.uint8
-
-
-def level_patterns(
-    header: Header, levels: NDArray[np.signedinteger], output: Output, max_level_bits: int
-) -> Patterns:
-    """Bits of the weights of ``levels`` (int8 or int16) on the core's output."""
-    if output == "level":
-        dtype = np.int8 if max_level_bits == 8 else np.int16
-        return levels.astype(dtype).view(pattern_dtype(output, max_level_bits))
-    kind = np.float32 if output == "float32" else ml_dtypes.bfloat16
-    weights = dequantize(levels, bits_to_step(header.step_bits), kind)
-    return weights.view(pattern_dtype(output, max_level_bits))
-
-
-def place_weights(
-    header: Header, lanes: int, contexts: int = 1, rounds: slice = slice(None)
-) -> NDArray[np.int64]:
-    """Index in the tensor of the weight that each lane gives in each beat; -1 where none.
-
-    Parameters
-    ----------
-    header : Header
-    lanes, contexts : int
-        The core's: a group is ``lanes`` consecutive segments, a round ``contexts`` groups.
-    rounds : slice
-        Of which rounds; default all.
-
-    Returns
-    -------
-    place : int64, shape (beats, lanes)
-        Round by round the ``j``-th weights of each of its groups in turn, as long as it has some.
-    """
-    a_round = lanes * contexts
-    first, stop, _ = rounds.indices(-(-header.segments // a_round))
-    segments = np.arange(first * a_round, stop * a_round)
-    lengths = np.zeros(len(segments), np.int64)
-    within = header.segment_lengths()[first * a_round : stop * a_round]
-    lengths[: len(within)] = within
-    group = header.interleave
-    start = segments // group * (group * header.segment_weights) + segments % group
-    start, lengths = start.reshape(-1, contexts, lanes), lengths.reshape(-1, contexts, lanes)
-    beats = lengths.max(axis=2)
-    steps = beats.max(axis=1)
-    of_round = np.repeat(np.arange(len(steps)), steps)
-    j = np.arange(len(of_round)) - np.repeat(np.cumsum(steps) - steps, steps)
-    if contexts > 1:
-        row, context = np.nonzero(j[:, None] < beats[of_round])
-        of_round, j = of_round[row], j[row]
-    else:
-        context = np.zeros_like(j)
-    place = start[of_round, context]
-    place += j[:, None] * group
-    place[j[:, None] >= lengths[of_round, context]] = -1
-    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +179,7 @@ class _Levels:
     def _decode_bad(self, header: Header, record: memoryview, segment: Segment) -> None:
         """Decode a segment as far as it can be."""
         payload = bytes(record[segment.start : segment.start + 4 * segment.words])
-        levels, _ = decode_payload(payload, segment.weights, segment.setting, header.level_bits)
+        levels, _ = decode_until_fault(payload, segment.weights, segment.setting, header.level_bits)
         places = np.arange(header.weights)[header.segment_slice(segment.number)]
         self.levels[places[: len(levels)]] = levels
         self.flagged[places[len(levels) :]] = True

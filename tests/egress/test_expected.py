@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import egress
+from egress.beats import place_weights
 from egress.errors import Reason
+from egress.expected import expect
 from egress.record import Header, pack_segment
-from egress_sim.expected import expect, place_weights
 
 LEVELS = (np.arange(-100, 100) * 37 % 101 - 50).astype(np.int8)
 
