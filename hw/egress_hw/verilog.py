@@ -15,7 +15,7 @@ from egress_hw.verilog_text import is_name, merge_copies, tidy
 TOP = "egress_core"
 
 # As Amaranth's own back end asks it of yosys, and then what makes registers and choices of it.
-_SCRIPT = """\
+SCRIPT = """\
 read_rtlil core.il
 proc -norom
 memory_collect
@@ -125,7 +125,7 @@ def export(
         work = Path(folder)
         text = merge_copies(rtlil.convert(core, name=TOP, emit_src=False), name)
         (work / "core.il").write_text(text)
-        (work / "core.ys").write_text(_SCRIPT)
+        (work / "core.ys").write_text(SCRIPT)
         run("yosys", ["-q", "core.ys"], work=work)
         body = tidy((work / "core.v").read_text(), name, tuple(_MEANINGS), _COMMENTS)
     # The first line is yosys's own, with its version.

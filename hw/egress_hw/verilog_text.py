@@ -139,11 +139,12 @@ def _module_names(paths: Sequence[str], top: str) -> dict[str, str]:
     """Name modules by their paths; without the numbers of copies, where all are the same."""
     short = {path: _COPY.sub("", re.sub(r"_\d+\.", ".", path)) for path in paths}
     names: dict[str, str] = {}
+    # Where all is in one component, the top module but gives its ports names.
+    wrapped = len({path.split(".")[1] for path in paths if "." in path}) == 1
     for path in paths:
         differs = list(short.values()).count(short[path]) > 1
         parts = (path if differs else short[path]).split(".")[1:]
-        # Below the top module is the core, which is the whole but for names of ports.
-        names[path] = "_".join([top, *(parts[1:] or parts)])
+        names[path] = "_".join([top, *(parts[1:] or parts if wrapped else parts)])
     return names
 
 

@@ -1,0 +1,209 @@
+"""Reports on tensors: how many weights came, their checksum, and in how many cycles."""
+
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.crc import catalog
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from egress.board.protocol import ROTATION
+from egress_hw.core import Idle
+from egress_hw.signatures import WORD_BITS
+
+KEPT = 32
+"""Reports that can wait to be asked for."""
+
+WORDS = 8
+"""Of a report, without its number."""
+
+COUNT_BITS = 32
+CYCLE_BITS = 40
+
+_LATENCY_CYCLES = 2
+"""From a beat to its being in all counts."""
+
+# Reports are read long after they were written.
+_PLAIN: Any = {"no_rw_check": 1}
+
+
+def fold(weights: Value, lanes: int) -> Value:
+    """Make a beat's weights one number of 32 bits: rotated by their lanes, and added without carry.
+
+    Parameters
+    ----------
+    weights : Value
+        Of all lanes, one behind the other.
+    lanes : int
+    """
+    width = len(weights) // lanes
+    folded: Value = Const(0, WORD_BITS)
+    for lane in range(lanes):
+        weight = Cat(weights.word_select(lane, width), Const(0, WORD_BITS - width))
+        folded = folded ^ weight.rotate_left(ROTATION * lane % WORD_BITS)
+    return folded
+
+
+def ones(bits: Value) -> Value:
+    """Count the ones among ``bits``."""
+    count: Value = bits[0]
+    for bit in bits[1:]:
+        count = count + bit
+    return count
+
+
+class Reporter(wiring.Component):
+    """Observer of the core's output, which makes a report of each tensor (docs/link.md).
+
+    A beat a cycle, but for the 10 cycles after a tensor's last one, and while `KEPT` reports wait.
+
+    Parameters
+    ----------
+    beat : data.StructLayout
+        `egress_hw.signatures.beat_layout`.
+    lanes : int
+
+    Members
+    -------
+    beat : In(beat), valid : In(1)
+        What the core offers.
+    take : In(1)
+        It is taken. Only with ``ready``.
+    idle : In(3)
+        `egress_hw.core.Idle`.
+    counting : In(1)
+        Cycles count.
+    ready : Out(1)
+    made : Out(32)
+        Reports so far.
+    asked : In(1)
+        Report ``number`` is asked for, if it is ``known``: those before it are needed no more.
+    number : In(32), known : Out(1)
+        Whether this report is kept. 2 cycles later.
+    index : In(range(WORDS)), word : Out(32)
+        A word of report ``number``, a cycle later: weights, lost, checksum, working, and two each
+        of starved and stalled.
+    busy : Out(1)
+        A report is being made.
+    """
+
+    beat: Any
+    valid: Signal
+    take: Signal
+    idle: Signal
+    counting: Signal
+    ready: Signal
+    made: Signal
+    asked: Signal
+    number: Signal
+    known: Signal
+    index: Signal
+    word: Signal
+    busy: Signal
+
+    def __init__(self, beat: data.StructLayout, lanes: int) -> None:
+        self._lanes = lanes
+        super().__init__(
+            {
+                "beat": In(beat),
+                "valid": In(1),
+                "take": In(1),
+                "idle": In(3),
+                "counting": In(1),
+                "ready": Out(1),
+                "made": Out(32),
+                "asked": In(1),
+                "number": In(32),
+                "known": Out(1),
+                "index": In(range(WORDS)),
+                "word": Out(WORD_BITS),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        clear = Signal()
+        counts = self._count(m, clear)
+
+        # The few cycles after a tensor's last beat, in which its report is written.
+        closing = Signal(range(_LATENCY_CYCLES + WORDS + 1))
+        writes = Signal()
+        at = Signal(range(WORDS))
+        m.d.comb += [self.busy.eq(closing != 0), writes.eq((closing != 0) & (closing <= WORDS))]
+        with m.If(self.busy):
+            m.d.sync += closing.eq(closing - 1)
+        with m.If(self.take & self.beat.last):
+            m.d.sync += closing.eq(_LATENCY_CYCLES + WORDS)
+        with m.If(writes):
+            m.d.sync += at.eq(at + 1)
+        m.d.comb += clear.eq(closing == 1)
+        with m.If(clear):
+            m.d.sync += self.made.eq(self.made + 1)
+
+        memory = Memory(shape=WORD_BITS, depth=KEPT * WORDS, init=[], attrs=_PLAIN)
+        m.submodules.reports = memory
+        write, read = memory.write_port(), memory.read_port()
+        slots = KEPT.bit_length() - 1
+        m.d.comb += [
+            write.addr.eq(Cat(at, self.made[:slots])),
+            write.en.eq(writes),
+            read.addr.eq(Cat(self.index, self.number[:slots])),
+            read.en.eq(1),
+            self.word.eq(read.data),
+        ]
+        with m.Switch(at):
+            for place, word in enumerate(counts):
+                with m.Case(place):
+                    m.d.comb += write.data.eq(word)
+
+        # Numbers modulo twice as many reports as are kept tell how many those are.
+        oldest, kept = Signal(slots + 1), Signal(slots + 1)
+        before, then = Signal(32), Signal(slots + 1)
+        m.d.comb += kept.eq(self.made - oldest)
+        m.d.comb += self.ready.eq(~self.busy & (kept != KEPT))
+        m.d.sync += [before.eq(self.made - self.number), then.eq(kept)]
+        m.d.sync += self.known.eq((before != 0) & (before <= then))
+        with m.If(self.asked & self.known):
+            m.d.sync += oldest.eq(self.number)
+        return m
+
+    def _count(self, m: Module, clear: Signal) -> list[Any]:
+        """Count beats and cycles; return the words of a report."""
+        beat = self.beat
+        weights, lost = Signal(COUNT_BITS), Signal(COUNT_BITS)
+        working = Signal(COUNT_BITS)
+        starved, stalled = Signal(CYCLE_BITS), Signal(CYCLE_BITS)
+        crc: Any = catalog.CRC32_ISO_HDLC(data_width=WORD_BITS).create()
+        m.submodules.checksum = crc
+
+        came = Signal()
+        folded = Signal(WORD_BITS)
+        number, marked = Signal(range(self._lanes + 1)), Signal(range(self._lanes + 1))
+        m.d.sync += [
+            came.eq(self.take),
+            folded.eq(fold(Value.cast(beat.weights), self._lanes)),
+            number.eq(ones(beat.keep)),
+            marked.eq(ones(beat.error)),
+        ]
+        m.d.comb += [crc.data.eq(folded), crc.valid.eq(came), crc.start.eq(clear)]
+        with m.If(came):
+            m.d.sync += [weights.eq(weights + number), lost.eq(lost + marked)]
+
+        waits, starves = self.valid & ~self.take, ~self.valid & self._starves()
+        with m.If(self.counting & ~self.busy):
+            with m.If(waits):
+                m.d.sync += stalled.eq(stalled + 1)
+            with m.Elif(starves):
+                m.d.sync += starved.eq(starved + 1)
+            with m.Else():
+                m.d.sync += working.eq(working + 1)
+        with m.If(clear):
+            for count in (weights, lost, working, starved, stalled):
+                m.d.sync += count.eq(0)
+        wide: list[Any] = [starved[:32], starved[32:], stalled[:32], stalled[32:]]
+        return [weights, lost, crc.crc, working, *wide]
+
+    def _starves(self) -> Value:
+        return (self.idle == Idle.NO_RECORD) | (self.idle == Idle.NO_INPUT)
