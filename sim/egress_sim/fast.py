@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from egress.beats import place_weights
 from egress.errors import BitstreamError
 from egress.expected import Record, expected_records
 from egress_hw.tools import Progress
@@ -26,8 +25,6 @@ from egress_sim.result import Mismatch, Tally, pattern_text, stops
 from egress_sim.shape import Shape
 
 WATCHDOG_CYCLES = 10_000
-
-WEIGHTS_A_CHUNK = 1 << 18
 
 
 @dataclass(slots=True)
@@ -77,10 +74,8 @@ class _Supply:
         """Tell what was expected in a beat."""
         first = 0
         for number, record in enumerate(self._records()):
-            for rounds in _rounds(record, self.shape):
-                place = place_weights(record.header, self.shape.lanes, self.shape.contexts, rounds)
-                if beat < first + len(place):
-                    beats, place = record.beats(self.shape.lanes, self.shape.contexts, rounds)
+            for beats, place in record.parts(self.shape.lanes, self.shape.contexts):
+                if beat < first + len(beats):
                     row = beat - first
                     expected = "-"
                     if beats.keep[row, lane]:
@@ -98,22 +93,13 @@ class _Supply:
                         expected=expected,
                         given=given,
                     )
-                first += len(place)
+                first += len(beats)
         return Mismatch(beat=beat, lane=lane, record=-1, weight=-1, expected="-", given=given)
-
-
-def _rounds(record: Record, shape: Shape) -> Iterator[slice]:
-    """Cut a record's rounds into slices of about `WEIGHTS_A_CHUNK`."""
-    a_round = shape.lanes * shape.contexts
-    step = max(1, WEIGHTS_A_CHUNK // (a_round * record.header.segment_weights))
-    for first in range(0, -(-record.header.segments // a_round), step):
-        yield slice(first, first + step)
 
 
 def _chunks(record: Record, shape: Shape) -> Iterator[NDArray[np.uint8]]:
     """Rows of a record as the simulator reads them, shape ``(beats, bytes)``."""
-    for rounds in _rounds(record, shape):
-        beats, _ = record.beats(shape.lanes, shape.contexts, rounds)
+    for beats, _ in record.parts(shape.lanes, shape.contexts):
         yield np.concatenate(
             [
                 beats.weights.view(np.uint8),

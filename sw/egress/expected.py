@@ -12,6 +12,8 @@ from egress.record import BUFFER_RANGE, Header, Segment, find_segments, pack_seg
 from egress.reference import decode_until_fault
 from egress.unpack import decode_segments
 
+WEIGHTS_A_PART = 1 << 18
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
@@ -70,6 +72,13 @@ class Record:
             last,
         )
         return beats, place
+
+    def parts(self, lanes: int, contexts: int = 1) -> Iterator[tuple[Beats, NDArray[np.int64]]]:
+        """All beats with their places, about `WEIGHTS_A_PART` weights at a time."""
+        a_round = lanes * contexts
+        step = max(1, WEIGHTS_A_PART // (a_round * self.header.segment_weights))
+        for first in range(0, -(-self.header.segments // a_round), step):
+            yield self.beats(lanes, contexts, slice(first, first + step))
 
 
 def expected_records(
