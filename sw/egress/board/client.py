@@ -86,10 +86,10 @@ class Client:
         body = self._ask(Kind.HELLO, b"", tries)
         return Hello.unpack(split_session(body)[1])
 
-    def begin(self, session: int, flags: Begin, address: int = 0, length: int = 0) -> Status:
-        """Begin a session."""
+    def begin(self, session: int, flags: Begin, length: int, address: int = 0) -> Status:
+        """Begin a session, with a stream of ``length`` bytes."""
         self.session = session
-        return self._status(Kind.BEGIN, begin_body(session, flags, address, length))
+        return self._status(Kind.BEGIN, begin_body(session, flags, length, address))
 
     def poll(self) -> Status:
         """Ask how far the board is."""
@@ -150,8 +150,10 @@ class Client:
         for attempt in range(tries):
             self.repeated += attempt > 0
             tags.add(self._send(kind, body))
+            # Longer and longer: a slow system must not be asked faster than it can answer.
+            patience = self.timing.answer_s * min(4, 2 ** (attempt // 2))
             answer = self._wait(
-                self.timing.answer_s + BYTE_S * 2 * len(body),
+                patience + BYTE_S * 2 * len(body),
                 lambda frame: (
                     frame.body if frame.kind == kind | RESPONSE and frame.tag in tags else None
                 ),

@@ -13,7 +13,6 @@ from egress.board.protocol import (
     SESSION_BYTES,
     VERSION,
     Begin,
-    Kind,
     State,
 )
 from egress.errors import Reason
@@ -21,22 +20,24 @@ from egress.record import BUFFER_RANGE
 
 _HELLO = struct.Struct(f"<BHBBBBBIIB{BOARD_NAME_BYTES}s")
 _STATUS = struct.Struct("<IIIHBBI")
-_REPORT = struct.Struct("<IIIII5s5s")
+_ALL_STATES = int(State.HELD | State.ERROR | State.BUSY)
+_REPORT = struct.Struct("<IIIIIQQ")
 
 
-def begin_body(session: int, flags: Begin, address: int = 0, length: int = 0) -> bytes:
+def begin_body(session: int, flags: Begin, length: int, address: int = 0) -> bytes:
     """Body of ``BEGIN``.
 
     Raises
     ------
     ValueError
-        If ``session`` is not within 1..65535, or ``address`` or ``length`` is too large.
+        If ``session`` is not within 1..65535, ``address`` not within 24 bits, or ``length`` not
+        within 32 bits and whole words.
     """
     if not 1 <= session <= 0xFFFF:
         raise ValueError(f"session must be within 1..65535, not {session}")
-    for name, value in (("address", address), ("length", length)):
-        if not 0 <= value <= 0xFFFFFFFF:
-            raise ValueError(f"{name} must be within 0..{0xFFFFFFFF}, not {value}")
+    for name, value, largest in (("address", address, 0xFFFFFF), ("length", length, 0xFFFFFFFF)):
+        if not 0 <= value <= largest:
+            raise ValueError(f"{name} must be within 0..{largest}, not {value}")
     if length % 4:
         raise ValueError(f"length must be whole words of 4 bytes, not {length}")
     return struct.pack("<HBII", session, flags, address, length)
@@ -184,7 +185,7 @@ class Status:
         if len(body) != _STATUS.size:
             raise ProtocolError(f"a status of {len(body)} bytes, not {_STATUS.size}")
         taken, room, reports, readable, state, reason, segment = _STATUS.unpack(body)
-        if state & ~(State.HELD | State.ERROR | State.BUSY):
+        if state > _ALL_STATES:
             raise ProtocolError(f"a status has the unknown state {state:#04x}")
         if state & State.ERROR and reason not in {int(known) for known in Reason}:
             raise ProtocolError(f"a status has the unknown reason {reason}")
@@ -229,23 +230,22 @@ class Report:
         """
         if len(body) != _REPORT.size:
             raise ProtocolError(f"a report of {len(body)} bytes, not {_REPORT.size}")
-        *counts, starved, stalled = _REPORT.unpack(body)
-        number, weights, lost, checksum, working = counts
+        number, weights, lost, checksum, working, starved, stalled = _REPORT.unpack(body)
         return cls(
             number=number,
             weights=weights,
             lost=lost,
             checksum=checksum,
             working=working,
-            starved=int.from_bytes(starved, "little"),
-            stalled=int.from_bytes(stalled, "little"),
+            starved=starved,
+            stalled=stalled,
         )
 
     def pack(self) -> bytes:
         """Return the bytes that `unpack` reads."""
         return _REPORT.pack(
             *(self.number, self.weights, self.lost, self.checksum, self.working),
-            *(count.to_bytes(5, "little") for count in (self.starved, self.stalled)),
+            *(self.starved, self.stalled),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -269,13 +269,3 @@ def unpack_read(body: bytes) -> tuple[int, bytes]:
     if not 4 <= len(body) <= 4 + MAX_DATA:
         raise ProtocolError(f"READ was answered by {len(body)} bytes")
     return int.from_bytes(body[:4], "little"), body[4:]
-
-
-RESPONSE_SIZES = {
-    Kind.HELLO: (_HELLO.size,),
-    Kind.BEGIN: (_STATUS.size,),
-    Kind.DATA: (_STATUS.size,),
-    Kind.POLL: (_STATUS.size,),
-    Kind.GO: (_STATUS.size,),
-    Kind.REPORT: (_REPORT.size, _STATUS.size),
-}

@@ -24,7 +24,8 @@ class Timing:
     Parameters
     ----------
     answer_s : float
-        For a response, besides the time that the bytes are on the line.
+        For a response, besides the time that the bytes are on the line; up to four times as long
+        after requests that were not answered.
     tries : int
         Requests without a response after which a board counts as silent.
     return_s : float
@@ -41,7 +42,7 @@ class Timing:
     """
 
     answer_s: float = 0.3
-    tries: int = 10
+    tries: int = 8
     return_s: float = 60.0
     settle_s: float = 0.5
     stall_s: float = 10.0
@@ -131,7 +132,7 @@ def usb_ports() -> list[Any]:
 
 
 def identity(name: str) -> tuple[Any, ...] | None:
-    """Tell what stays of a USB port that is plugged in again, whatever its name; None if unknown."""
+    """Tell what stays of a USB port that is plugged in again; None if it is not known."""
     for port in usb_ports():
         if port.device == name:
             # A chip with two ports has one serial number; the location ends with the interface.

@@ -197,11 +197,9 @@ class Transfer:
         self._base = self._cargo.starts[self._first]
         self._readback.clear()
         self._sessions += 1
-        address = length = 0
-        if self._flags & Begin.FLASH:
-            address, length = self._address + self._base, self._length
+        address = self._address + self._base if self._flags & Begin.FLASH else 0
         status = self._connection.client.begin(
-            1 + secrets.randbelow(0xFFFF), self._flags, address, length
+            1 + secrets.randbelow(0xFFFF), self._flags, self._length, address
         )
         self._begun = True
         self._note(status)

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+import egress
+from egress.board.connection import Connection
+from egress.board.port import Timing
+
+from .device import Cable, Device, hello
+
+QUICK = Timing(answer_s=0.05, tries=8, return_s=5, settle_s=0.1, stall_s=1, poll_s=0.005)
+
+
+@pytest.fixture
+def cable(tmp_path):
+    with Cable(tmp_path / "board", Device(hello())) as cable:
+        yield cable
+
+
+@pytest.fixture
+def connection(cable):
+    with Connection(str(cable.path), QUICK) as connection:
+        yield connection
+
+
+def records(*sizes, seed=0, **options):
+    draw = np.random.default_rng(seed)
+    return [
+        egress.encode(
+            np.rint(draw.laplace(0, 1.2, size)).clip(-127, 127).astype(np.int8), **options
+        )
+        for size in sizes
+    ]
