@@ -196,12 +196,12 @@ class Transfer:
         self._first = len(self._reports)
         self._base = self._cargo.starts[self._first]
         self._readback.clear()
-        self._sessions += 1
         address = self._address + self._base if self._flags & Begin.FLASH else 0
         status = self._connection.client.begin(
             1 + secrets.randbelow(0xFFFF), self._flags, self._length, address
         )
         self._begun = True
+        self._sessions += 1
         self._note(status)
 
     @property

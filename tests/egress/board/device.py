@@ -170,13 +170,13 @@ class Device:
     def _decode(self) -> None:
         """Decode the record that is there; give back to the store what comes after it."""
         about = self.about
-        size = len(self.record)
-        if len(self.record) >= 40 or self._too_short():
-            try:
-                size = Header.unpack(bytes(self.record)).record_size
-            except ValueError:
-                size = 0
-        if size <= len(self.record) and not (size and self._too_short()):
+        if self._too_short():
+            return
+        try:
+            size = Header.unpack(bytes(self.record)).record_size
+        except ValueError:
+            size = 0
+        if size <= len(self.record):
             record, rest = bytes(self.record[: size or None]), self.record[size:] if size else b""
             self.record.clear()
             self.store[:0] = rest
