@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from egress.models.build import build_model
+    from egress.models.build import build_model, choose_attention
     from egress.models.configs import ARCHITECTURES, SIZES, form_of
     from egress.models.pretrained import checkpoint_path, load_pretrained
 
@@ -16,6 +16,7 @@ __all__ = [
     "SIZES",
     "build_model",
     "checkpoint_path",
+    "choose_attention",
     "form_of",
     "load_pretrained",
 ]
@@ -25,6 +26,7 @@ _HOMES = {
     "SIZES": "configs",
     "build_model": "build",
     "checkpoint_path": "pretrained",
+    "choose_attention": "build",
     "form_of": "configs",
     "load_pretrained": "pretrained",
 }

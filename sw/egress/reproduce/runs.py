@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from egress.files import replacing
-from egress.models import build_model, form_of, load_pretrained
+from egress.models import build_model, choose_attention, form_of, load_pretrained
 from egress.models.configs import Form
 from egress.reproduce.settings import Keep, Settings, Source, Tokenizer
 from egress.reproduce.training import Training
@@ -116,7 +116,7 @@ def initial_model(settings: Settings, coded: Coded, place: Place) -> nn.Module:
             settings.architecture, settings.size, coded.task, coded.vocabulary,
             length=settings.length,
         )  # fmt: skip
-    return model.to(place.device)
+    return choose_attention(model.to(place.device), place.device)
 
 
 def load_run(settings: Settings, place: Place) -> Run:

@@ -160,11 +160,12 @@ class TextTask:
 
     def model(self, seed: int) -> nn.Module:
         """Make or load the model; a head that a checkpoint has not is drawn."""
-        from egress.models import build_model, load_pretrained
+        from egress.models import build_model, choose_attention, load_pretrained
 
         torch.manual_seed(seed)
         if self._architecture is None:
-            return load_pretrained(self._source, self._task)
+            loaded = load_pretrained(self._source, self._task)
+            return choose_attention(loaded, torch.device("cpu"))
         coded = self._coded
         model: Any = build_model(
             *self._architecture, self._task, coded.vocabulary, length=coded.length
@@ -173,7 +174,7 @@ class TextTask:
             # The head's own weights: a step of their own, and rows that are seldom used are cheap.
             model.config.tie_word_embeddings = False
             model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
-        return model
+        return choose_attention(model, torch.device("cpu"))
 
     def batches(self, seed: int, start: int) -> Iterator[dict[str, Tensor]]:
         """Batches of `egress.tasks.Coded.batches`."""
