@@ -1,7 +1,7 @@
 """Training under a rate constraint (BackSlash) and the model of weights that it needs.
 
 The names below are imported on first use, so that a fit needs scipy but not torch,
-and only the callback needs transformers.
+and only the callbacks need transformers and Lightning.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from egress.train.gaussian import GeneralizedGaussian
     from egress.train.huggingface import BackSlashCallback
     from egress.train.initialize import gg_init_
+    from egress.train.lightning import LightningBackSlash
     from egress.train.quantized import FrozenZeros, QuantizedTraining
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "DigitsConfig",
     "FrozenZeros",
     "GeneralizedGaussian",
+    "LightningBackSlash",
     "QuantizedTraining",
     "distillation_loss",
     "fisher_steps",
@@ -37,6 +39,7 @@ _HOMES = {
     "DigitsConfig": "digits",
     "FrozenZeros": "quantized",
     "GeneralizedGaussian": "gaussian",
+    "LightningBackSlash": "lightning",
     "QuantizedTraining": "quantized",
     "distillation_loss": "distill",
     "fisher_steps": "fisher",
