@@ -87,9 +87,10 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compare",
         nargs="+",
-        choices=("fisher", "paper"),
+        choices=("fisher", "spare", "paper"),
         default=[],
-        help="search steps by Fisher information without training, and the authors' rule, too",
+        help="search rounding at steps by Fisher information, that without spare weights, and the "
+        "authors' rule, too",
     )
     group.add_argument(
         "--limit", type=positive, metavar="ROWS", help="rows of a split that scores are taken of"
@@ -145,7 +146,7 @@ def _tune(
     fixed: "Mapping[str, Candidate] | None",
     bar: Bar,
 ) -> "tuple[Tuned, Recipe]":
-    from egress.train.measured import FISHER, PAPER, RECIPE, ROUNDING, RecipeSettings
+    from egress.train.measured import FISHER, PAPER, RECIPE, ROUNDING, SPARE, RecipeSettings
     from egress.train.operating import PER_OCTAVE, Candidate, Goal
     from egress.train.phase import Moment
     from egress.train.recipe import Recipe
@@ -167,7 +168,7 @@ def _tune(
     )
     settings = suited | {name: value for name, value in given.items() if value is not None}
     recipe = Recipe(task, RecipeSettings(seed=seed, **settings), folder, tell)
-    others = {"fisher": FISHER, "paper": PAPER}
+    others = {"fisher": FISHER, "spare": SPARE, "paper": PAPER}
     tuned = tune(
         recipe,
         Goal("loss", options.max_loss) if by_loss else Goal("bits", options.target_bits),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from egress.train.initialize import gg_init_
     from egress.train.lightning import LightningBackSlash
     from egress.train.quantized import FrozenZeros, QuantizedTraining
+    from egress.train.spare import drop_spare_weights
 
 __all__ = [
     "BackSlash",
@@ -27,6 +28,7 @@ __all__ = [
     "LightningBackSlash",
     "QuantizedTraining",
     "distillation_loss",
+    "drop_spare_weights",
     "fisher_steps",
     "gg_init_",
     "train_digits",
@@ -42,6 +44,7 @@ _HOMES = {
     "LightningBackSlash": "lightning",
     "QuantizedTraining": "quantized",
     "distillation_loss": "distill",
+    "drop_spare_weights": "spare",
     "fisher_steps": "fisher",
     "gg_init_": "initialize",
     "train_digits": "digits",

@@ -28,6 +28,7 @@ class RecipeSettings:
     weight_decay: float = 0.01
     distill: float = 0.5  # share of the plain model's answers in the quantized one's loss
     alpha: float = 0.25  # power of the Fisher information in the steps
+    spare: float = 1.0  # strength of `drop_spare_weights` before quantized training
     bfloat16: bool = True  # autocast
     seed: int = 0  # of the model and the batches
     threads: int = 1  # of torch
@@ -36,18 +37,25 @@ class RecipeSettings:
         for name in ("warm_steps", "steps", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if not self.spare >= 0:
+            raise ValueError(f"spare must be 0 or more, not {self.spare}")
         if not self.lr > 0:
             raise ValueError(f"lr must be more than 0, not {self.lr}")
 
 
 ROUNDING = "rounding"
 FISHER = "rounding, Fisher steps"
+SPARE = "rounding, spare weights dropped"
 PAPER = "the paper's rule"
 RECIPE = "recipe"
-METHODS = (ROUNDING, FISHER, PAPER, RECIPE)
-"""The plain model at one step for all, and at steps by Fisher information; a model trained with
-BackSlash as its authors run it, then rounded at one step; and training on quantized weights, steps
-by Fisher information, with the exp-Golomb rate and distillation."""
+METHODS = (ROUNDING, FISHER, SPARE, PAPER, RECIPE)
+"""The plain model at one step for all, at steps by Fisher information, and at those without the
+weights that are not worth their bits; a model trained with BackSlash as its authors run it, then
+rounded at one step; and training on quantized weights, steps by Fisher information, spare weights
+dropped before, with the exp-Golomb rate and distillation."""
+
+ROUNDINGS = (ROUNDING, FISHER, SPARE)
+"""Those that round the plain model, without training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,11 @@ from egress.train.distill import distillation_loss
 from egress.train.fisher import fisher_steps
 from egress.train.loop import cosine, numpy_state, torch_threads
 from egress.train.measured import (
-    FISHER,
     METHODS,
     RECIPE,
     ROUNDING,
+    ROUNDINGS,
+    SPARE,
     Measured,
     RecipeSettings,
     read_stream,
@@ -28,6 +29,7 @@ from egress.train.measured import (
 from egress.train.operating import PER_OCTAVE, Candidate, Judged
 from egress.train.phase import RecipeTask, Tell, load, save, train_stage
 from egress.train.quantized import QuantizedTraining
+from egress.train.spare import drop_spare_weights
 
 
 class Recipe:
@@ -92,7 +94,7 @@ class Recipe:
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {list(METHODS)}, not {method!r}")
-        if method in (ROUNDING, FISHER) and candidate.ratio:
+        if method in ROUNDINGS and candidate.ratio:
             raise ValueError(f"ratio must be 0 with {method}, not {candidate.ratio}")
         kind = method.replace(",", "").replace("'", "").replace(" ", "-")
         path = self.folder / f"{kind}-{candidate.notch}-{candidate.ratio:.6g}.safetensors"
@@ -103,14 +105,19 @@ class Recipe:
                 self._train_quantized(candidate, path)
                 return path
             model = self._rounded_later(candidate.ratio)
-            steps = {
-                name: round_step(candidate.base_step)
-                for name, theta in model.named_parameters()
-                if theta.ndim >= 2
-            }
-            if method == FISHER:
-                # Of the moment before the learning rate fell, as the recipe's.
-                steps = self._fisher_steps(*self._started(), candidate)
+            if method in ROUNDINGS and method != ROUNDING:
+                # Moments of before the learning rate fell, as the recipe's.
+                optimizer = self._optimizer(model)
+                optimizer.load_state_dict(self._warm()["optimizer"])
+                steps = self._fisher_steps(model, optimizer, candidate)
+                if method == SPARE:
+                    self._drop_spare(model, optimizer, steps)
+            else:
+                steps = {
+                    name: round_step(candidate.base_step)
+                    for name, theta in model.named_parameters()
+                    if theta.ndim >= 2
+                }
         compress_tensors(numpy_state(model), path, steps=steps)
         return path
 
@@ -224,6 +231,7 @@ class Recipe:
         teacher = self._rounded_later(0.0) if self.settings.distill else None
         model, optimizer = self._started()
         steps = self._fisher_steps(model, optimizer, candidate)
+        self._drop_spare(model, optimizer, steps)
         quantized = QuantizedTraining(model, steps)
         constraint = BackSlash(
             model,
@@ -249,6 +257,12 @@ class Recipe:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, candidate: Candidate
     ) -> dict[str, float]:
         return fisher_steps(model, optimizer, candidate.base_step, alpha=self.settings.alpha)
+
+    def _drop_spare(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, steps: dict[str, float]
+    ) -> None:
+        if self.settings.spare:
+            drop_spare_weights(model, optimizer, steps, strength=self.settings.spare)
 
     def _tail(
         self,

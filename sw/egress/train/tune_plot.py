@@ -8,7 +8,7 @@ from egress.train.measured import METHODS, Measured
 from egress.train.tune import Tuned
 
 _WIDTH, _HEIGHT = 760, 480
-_MARKERS = "os^D"
+_MARKERS = "osv^D"
 _ROOM = 5.0  # of the axis, where the goal tells nothing
 
 
