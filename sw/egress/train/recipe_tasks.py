@@ -217,5 +217,6 @@ def make_recipe(
         return DigitsTask(), {"lr": 2e-3, "warm_steps": 1000, "steps": 1000, "bfloat16": False}
     task = TextTask(name, model, data, limit=limit)
     if task._architecture is None:
-        return task, {"lr": 1e-4, "warm_steps": 250, "steps": 400, "weight_decay": 0.0}
+        settings = {"lr": 1e-4, "warm_steps": 200, "steps": 300, "weight_decay": 0.0}
+        return task, settings | {"alpha": 0.5}
     return task, {"lr": 2e-3, "warm_steps": 1600, "steps": 600, "warmup": 100}
