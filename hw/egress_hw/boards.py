@@ -58,6 +58,7 @@ _PLATFORMS = {
     "icesugar-pro": ("icesugar_pro", "ICESugarProPlatform"),
     "icepi-zero": ("icepi_zero", "IcepiZero1_3Platform"),
     "icebreaker": ("icebreaker", "ICEBreakerPlatform"),
+    "icestick": ("icestick", "ICEStickPlatform"),
     "up5k-evn": ("ice40_up5k_b_evn", "ICE40UP5KBEVNPlatform"),
     "upduino-v3": ("upduino_v3", "UpduinoV3Platform"),
     "hx8k-evn": ("ice40_hx8k_b_evn", "ICE40HX8KBEVNPlatform"),
@@ -86,23 +87,61 @@ _CROSSLINK_NX = Board(
 BOARDS = (*_PLATFORMS, _CROSSLINK_NX.name)
 """Names that `board` knows."""
 
+_OTHER_NAMES = {
+    "ulx3s": "ulx3s-85f",
+    "ecpix5": "ecpix5-85f",
+    "ecpix5-45": "ecpix5-45f",
+    "ecpix5-85": "ecpix5-85f",
+    "orangecrab": "orangecrab-25f",
+    "orangecrab-25": "orangecrab-25f",
+    "orangecrab-85": "orangecrab-85f",
+    "colorlight": "colorlight-5a75b",
+    "colorlight-5a-75b": "colorlight-5a75b",
+    "ice40-hx8k-b-evn": "hx8k-evn",
+    "hx8k": "hx8k-evn",
+    "ice40-up5k-b-evn": "up5k-evn",
+    "upduino": "upduino-v3",
+    "crosslink-nx": "crosslink-nx-evn",
+    "lifcl-evn": "crosslink-nx-evn",
+}
+
+
+def canonical(name: str) -> str:
+    """Name in `BOARDS` of a board that is also called ``name``; ``name`` itself if there is none.
+
+    Capitals do not matter, nor whether parts are joined by ``-``, ``_`` or a space.
+    """
+    plain = name.lower().replace("_", "-").replace(" ", "-")
+    known = _OTHER_NAMES.get(plain, plain)
+    return known if known in BOARDS else name
+
+
+def platform_class(name: str) -> Any:
+    """Class of a board's Amaranth platform."""
+    if name == _CROSSLINK_NX.name:
+        return import_module("egress_hw.board.platforms").CrossLinkNXEVNPlatform
+    module, cls = _PLATFORMS[name]
+    return getattr(import_module(f"amaranth_boards.{module}"), cls)
+
+
 _ECP5_PACKAGES = {"BG": "CABGA", "MG": "CSFBGA"}
 
 
 def board(name: str) -> Board:
-    """Look up the board called ``name``.
+    """Look up the board called ``name``, or one of its other names.
 
     Raises
     ------
     ValueError
         If there is none.
     """
+    known = canonical(name)
+    if known not in BOARDS:
+        raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+    name = known
     if name == _CROSSLINK_NX.name:
         return _CROSSLINK_NX
-    if name not in _PLATFORMS:
-        raise ValueError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
-    module, cls = _PLATFORMS[name]
-    platform = getattr(import_module(f"amaranth_boards.{module}"), cls)()
+    platform = platform_class(name)()
     if hasattr(platform, "part"):
         device, pins = _GOWIN[platform.family]
         return Board(

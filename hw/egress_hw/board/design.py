@@ -122,8 +122,7 @@ class BoardDesign(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         about, core = self.about, self.core
-        # What BEGIN resets is in a domain of its own, a cycle later,
-        # and after a reset of all.
+        # What BEGIN resets is in a domain of its own, a cycle later, and after a reset of all.
         begin = Signal()
         of_session: Any = ClockDomain("session", local=True)
         m.domains += of_session
@@ -134,9 +133,9 @@ class BoardDesign(wiring.Component):
         anew = DomainRenamer("session")
         beat = beat_layout(core.lanes, core.output, core.max_level_bits)
         self.reader = RequestReader()
-        self.responder = Responder(about)
+        self.responder = Responder(len(about.pack()))
         self.store = Store(about.store_bytes // 4, about.bus)
-        self.reporter = Reporter(beat, core.lanes)
+        self.reporter = Reporter(beat, core.lanes, about.pack())
         self.read_back = ReadBack(beat, core.lanes)
         m.submodules.reader, m.submodules.responder = self.reader, self.responder
         m.submodules.core = anew(core)
@@ -156,11 +155,13 @@ class BoardDesign(wiring.Component):
             m.d.sync += held.eq(0)
         m.d.comb += self.responder.session.eq(session)
 
-        taken, flash_busy = self._fill(m, accepted, begin, flags)
+        taken, ended = self._fill(m, accepted, begin, renews, flags)
         self._empty(m, accepted, held, (flags & Begin.READ_BACK).any())
 
         status: Any = self.responder.status
-        busy = ~self.store.empty | core.busy | core.o.valid | self.reporter.busy | flash_busy
+        busy = ~self.store.empty | core.busy | core.o.valid | self.reporter.busy
+        if about.flash:
+            busy = busy | ((flags & Begin.FLASH).any() & ~ended)
         m.d.comb += [
             status.next.eq(Cat(Const(0, 2), taken)),
             status.room.eq(Cat(Const(0, 2), self.store.room)),
@@ -233,60 +234,65 @@ class BoardDesign(wiring.Component):
         return accepted
 
     def _fill(
-        self, m: Module, accepted: dict[Kind, Signal], begin: Signal, flags: Signal
+        self,
+        m: Module,
+        accepted: dict[Kind, Signal],
+        begin: Signal,
+        renews: Signal,
+        flags: Signal,
     ) -> tuple[Value, Value]:
-        """Fill the store; return the number of words taken, and whether the flash gives more."""
+        """Fill the store; return the number of words taken, and whether those are all."""
         reader, store = self.reader, self.store
         asks: Any = reader.begin
         taken, length = Signal(30), Signal(30)
         carries = accepted[Kind.DATA]
         # All that a frame's words depend on is known long before its end.
-        following, fits = Signal(30), Signal()
-        m.d.sync += fits.eq(
-            ~store.lacks & (following <= length) & (reader.number == Cat(Const(0, 2), taken))
-        )
-        m.d.comb += store.ends.eq(following == length)
+        fits, ended = Signal(), Signal()
+        m.d.sync += [
+            fits.eq(~store.lacks & (reader.number == Cat(Const(0, 2), taken)) & ~ended),
+            ended.eq(taken == length),
+        ]
+        words: Any = reader.words
+        puts: Any = reader.put & ~ended
+        gives: Any = Const(0)
+        word: Any = reader.word
+        if self.about.flash:
+            # A cycle after all is reset, as it is itself.
+            starts = Signal()
+            m.d.sync += starts.eq(renews)
+            flash = FlashReader(self.about.clock_hz)
+            m.submodules.flash = DomainRenamer("session")(ResetInserter(ended)(flash))
+            from_flash = (flags & Begin.FLASH).any()
+            gives = from_flash & ~ended & flash.o.valid & (store.room != 0)
+            m.d.comb += [
+                flash.start.eq(from_flash & starts),
+                flash.address.eq(asks.address),
+                flash.o.ready.eq(gives),
+                self.flash_cs_n.eq(flash.cs_n),
+                self.flash_clk.eq(flash.clk),
+                self.flash_copi.eq(flash.copi),
+                flash.cipo.eq(self.flash_cipo),
+            ]
+            words = Mux(from_flash, 1, words)
+            word = Mux(from_flash, flash.o.payload, word)
+            puts = Mux(from_flash, gives, puts)
+            carries = carries & ~from_flash
+        else:
+            m.d.comb += self.flash_cs_n.eq(1)
         with m.If(begin):
             m.d.sync += [taken.eq(0), length.eq(asks.length[2:])]
         with m.Elif(store.commit):
-            m.d.sync += taken.eq(following)
-        if not self.about.flash:
-            m.d.sync += following.eq(taken + reader.words)
-            m.d.comb += [
-                store.word.eq(reader.word),
-                store.put.eq(reader.put),
-                store.commit.eq(carries & fits),
-                store.revert.eq(reader.end),
-                # Behind the words was the CRC.
-                store.retract.eq(carries),
-                self.flash_cs_n.eq(1),
-            ]
-            return taken, Const(0)
-
-        from_flash = (flags & Begin.FLASH).any()
-        flash_busy = from_flash & (taken != length)
-        m.d.sync += following.eq(taken + Mux(from_flash, 1, reader.words))
-        flash = FlashReader(self.about.clock_hz)
-        m.submodules.flash = ResetInserter(begin | ~flash_busy)(flash)
-        address = Signal(24)
-        with m.If(begin):
-            m.d.sync += address.eq(asks.address)
-        gives = flash_busy & flash.o.valid & (store.room != 0)
+            m.d.sync += taken.eq(taken + words)
         m.d.comb += [
-            flash.start.eq(1),
-            flash.address.eq(address),
-            flash.o.ready.eq(gives),
-            store.word.eq(Mux(from_flash, flash.o.payload, reader.word)),
-            store.put.eq(Mux(from_flash, gives, reader.put)),
-            store.commit.eq(Mux(from_flash, gives, carries & fits)),
-            store.revert.eq(~from_flash & reader.end),
-            store.retract.eq(~from_flash & carries),
-            self.flash_cs_n.eq(flash.cs_n),
-            self.flash_clk.eq(flash.clk),
-            self.flash_copi.eq(flash.copi),
-            flash.cipo.eq(self.flash_cipo),
+            store.word.eq(word),
+            store.put.eq(puts),
+            store.commit.eq((carries & fits) | gives),
+            store.revert.eq(reader.end),
+            # Behind the words was the CRC.
+            store.retract.eq(carries),
+            store.ended.eq(ended),
         ]
-        return taken, flash_busy
+        return taken, ended
 
     def _empty(self, m: Module, accepted: dict[Kind, Signal], held: Signal, keeps: Value) -> None:
         """Give the core the store's words, and its beats to the reporter and to read-back."""
@@ -305,8 +311,9 @@ class BoardDesign(wiring.Component):
             reporter.counting.eq(~held),
             reporter.asked.eq(accepted[Kind.REPORT]),
             reporter.number.eq(self.reader.number),
-            reporter.index.eq(self.responder.report_index),
-            self.responder.report_word.eq(reporter.word),
+            reporter.index.eq(self.responder.word_index),
+            reporter.fixes.eq(self.responder.fixes),
+            self.responder.word.eq(reporter.word),
             read_back.beat.eq(core.o.payload),
             read_back.valid.eq(core.o.valid & keeps),
             read_back.take.eq(take),

@@ -1,6 +1,6 @@
 """Reader of words from a board's SPI flash."""
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -31,7 +31,7 @@ class FlashReader(wiring.Component):
     start : In(1)
         Begin to read from ``address``. Only a reset ends it.
     address : In(24)
-        Steady from ``start`` on until the first word.
+        With ``start``.
     o : :py:`Out(stream.Signature(32))`
         Words, the first byte the highest.
     cs_n, clk, copi : Out(1), cipo : In(1)
@@ -64,20 +64,24 @@ class FlashReader(wiring.Component):
         bits = Signal(WORD_BITS)  # to be sent, and what was received
         left = Signal(range(WORD_BITS + 1))
         wait = Signal(ceil_log2(self._wait_cycles + 1))
-        m.d.comb += [self.copi.eq(bits[-1]), self.o.payload.eq(bits)]
+        wakes = Signal(init=1)
+        wake_up = Const(WAKE_UP, 8).bit_select((left - 1)[:3], 1)
+        m.d.comb += [self.copi.eq(Mux(wakes, wake_up, bits[-1])), self.o.payload.eq(bits)]
         with m.If(left != 0):
             # The bit that came with the pulse is read as late as it can be: where it falls.
             m.d.sync += self.clk.eq(~self.clk)
             with m.If(self.clk):
-                m.d.sync += [bits.eq(Cat(self.cipo, bits)), left.eq(left - 1)]
+                m.d.sync += left.eq(left - 1)
+                with m.If(~wakes):
+                    m.d.sync += bits.eq(Cat(self.cipo, bits))
         with m.FSM():
             with m.State("Rest"):
                 with m.If(self.start):
-                    m.d.sync += left.eq(8)
+                    m.d.sync += [left.eq(8), bits.eq(Cat(self.address, Const(READ, 8)))]
                     m.next = "Pulses"
             with m.State("Pulses"):
                 with m.If(left == 0):
-                    m.d.sync += [self.cs_n.eq(0), left.eq(8), bits.eq(WAKE_UP << 24)]
+                    m.d.sync += [self.cs_n.eq(0), left.eq(8)]
                     m.next = "Wake"
             with m.State("Wake"):
                 m.d.sync += wait.eq(self._wait_cycles)
@@ -87,11 +91,7 @@ class FlashReader(wiring.Component):
             with m.State("Wait"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
-                    m.d.sync += [
-                        self.cs_n.eq(0),
-                        left.eq(32),
-                        bits.eq(Cat(self.address, Const(READ, 8))),
-                    ]
+                    m.d.sync += [self.cs_n.eq(0), left.eq(32), wakes.eq(0)]
                     m.next = "Command"
             with m.State("Command"):
                 with m.If(left == 0):

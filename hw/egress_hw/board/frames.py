@@ -10,6 +10,59 @@ from amaranth.lib.wiring import In, Out
 from egress.board.protocol import CRC_BYTES, ESCAPE, ESCAPE_XOR, FLAG
 
 
+class SerialCrc(wiring.Component):
+    """CRC-32 of bytes, a bit a cycle: few gates, where characters take longer than that anyway.
+
+    Members
+    -------
+    byte : In(8), valid : In(1)
+        A byte; not within 8 cycles after the one before.
+    start : In(1)
+        Forget all bytes before. Not within 8 cycles after one.
+    crc : Out(32), match : Out(1)
+        Of all bytes, and whether they end with their CRC; 9 cycles after the last one.
+    busy : Out(1)
+    """
+
+    byte: Signal
+    valid: Signal
+    start: Signal
+    crc: Signal
+    match: Signal
+    busy: Signal
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "byte": In(8),
+                "valid": In(1),
+                "start": In(1),
+                "crc": Out(32),
+                "match": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        crc: Any = catalog.CRC32_ISO_HDLC(data_width=1).create()
+        m.submodules.bits = crc
+        rest, left = Signal(8), Signal(4)
+        m.d.comb += self.busy.eq(left != 0)
+        with m.If(self.valid):
+            m.d.sync += [rest.eq(self.byte), left.eq(8)]
+        with m.Elif(self.busy):
+            m.d.sync += [rest.eq(rest[1:]), left.eq(left - 1)]
+        m.d.comb += [
+            crc.data.eq(rest[0]),
+            crc.valid.eq(self.busy),
+            crc.start.eq(self.start),
+            self.crc.eq(crc.crc),
+            self.match.eq(crc.match_detected),
+        ]
+        return m
+
+
 class FrameDecoder(wiring.Component):
     """Decoder of frames: unescapes bytes and checks their CRC.
 
@@ -19,7 +72,7 @@ class FrameDecoder(wiring.Component):
     Members
     -------
     byte : In(8), valid : In(1)
-        A character, in two consecutive cycles never two.
+        A character; 10 cycles or more after the one before.
     broken : In(1)
         There was a character without a stop bit: this frame is worth nothing.
     o : Out(8), take : Out(1)
@@ -53,8 +106,7 @@ class FrameDecoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        crc: Any = catalog.CRC32_ISO_HDLC(data_width=8).create()
-        m.submodules.check = crc
+        m.submodules.check = crc = SerialCrc()
         escaped = Signal()
         # What comes before the first flag belongs to no frame.
         dropped = Signal(init=1)
@@ -65,8 +117,8 @@ class FrameDecoder(wiring.Component):
             self.o.eq(unescaped),
             self.take.eq(self.valid & ~flag & ~escape),
             self.end.eq(self.valid & flag),
-            self.good.eq(crc.match_detected & ~dropped & ~escaped),
-            crc.data.eq(self.o),
+            self.good.eq(crc.match & ~dropped & ~escaped),
+            crc.byte.eq(self.o),
             crc.valid.eq(self.take),
             crc.start.eq(self.end),
         ]
@@ -86,7 +138,7 @@ BYTE = data.StructLayout({"byte": 8, "last": 1})
 class FrameEncoder(wiring.Component):
     """Encoder of frames: escapes bytes, and puts a CRC behind them and flags around them.
 
-    A character a cycle if the other side takes them.
+    After a byte it waits 8 cycles, which a character on the line takes anyway.
 
     Members
     -------
@@ -109,15 +161,14 @@ class FrameEncoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        crc: Any = catalog.CRC32_ISO_HDLC(data_width=8).create()
-        m.submodules.check = crc
+        m.submodules.check = crc = SerialCrc()
         escaped = Signal()
         number = Signal(range(CRC_BYTES))
         checks = Signal()
         check: Any = crc.crc.word_select(number, 8)
         byte: Any = Mux(checks, check, self.i.payload.byte)
         special = ((byte == FLAG) | (byte == ESCAPE)) & ~escaped
-        there = checks | self.i.valid
+        there = (checks | self.i.valid) & ~crc.busy
         sent = self.o.ready & there & ~special
         with m.FSM():
             with m.State("Begin"):
@@ -128,7 +179,7 @@ class FrameEncoder(wiring.Component):
             with m.State("Bytes"):
                 escape = Mux(special, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0))
                 m.d.comb += [self.o.valid.eq(there), self.o.payload.eq(escape)]
-                m.d.comb += [crc.data.eq(byte), crc.valid.eq(sent & ~checks)]
+                m.d.comb += [crc.byte.eq(byte), crc.valid.eq(sent & ~checks)]
                 m.d.comb += self.i.ready.eq(sent & ~checks)
                 with m.If(self.o.ready & there):
                     m.d.sync += escaped.eq(special)

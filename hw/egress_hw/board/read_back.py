@@ -11,7 +11,8 @@ from amaranth.utils import ceil_log2
 BYTES = 1024
 """Of the ring."""
 
-POSITION_BITS = 32
+POSITION_BITS = 16
+"""Of a position, as far as it is compared."""
 
 _PLAIN: Any = {"no_rw_check": 1}
 
@@ -46,7 +47,7 @@ class ReadBack(wiring.Component):
     asked : In(1)
         Bytes from ``position`` on are asked for, if it is ``known``: those before it are needed no
         more.
-    position : In(32), known : Out(1), count : Out(range(BYTES + 1))
+    position : In(16), known : Out(1), count : Out(range(BYTES + 1))
         Whether what is at this position is kept, or comes next, and how many bytes are there from
         it on. 2 cycles later.
     index : In(range(BYTES)), byte : Out(8)

@@ -1,22 +1,27 @@
 """Reports on tensors: how many weights came, their checksum, and in how many cycles."""
 
+import struct
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress.board.protocol import ROTATION
+from egress.board.protocol import POLYNOMIAL, ROTATION
 from egress_hw.core import Idle
 from egress_hw.signatures import WORD_BITS
 
-KEPT = 32
+KEPT = 16
 """Reports that can wait to be asked for."""
 
 WORDS = 8
 """Of a report, without its number."""
+
+FIXED_WORDS = 16
+
+NUMBER_BITS = 16
+"""Of a report's number."""
 
 COUNT_BITS = 32
 CYCLE_BITS = 40
@@ -63,6 +68,8 @@ class Reporter(wiring.Component):
     beat : data.StructLayout
         `egress_hw.signatures.beat_layout`.
     lanes : int
+    fixed : bytes
+        Words that can be read besides reports: it costs nothing to keep them in the same memory.
 
     Members
     -------
@@ -75,15 +82,17 @@ class Reporter(wiring.Component):
     counting : In(1)
         Cycles count.
     ready : Out(1)
-    made : Out(32)
+    made : Out(16)
         Reports so far.
     asked : In(1)
         Report ``number`` is asked for, if it is ``known``: those before it are needed no more.
-    number : In(32), known : Out(1)
+    number : In(16), known : Out(1)
         Whether this report is kept. 2 cycles later.
-    index : In(range(WORDS)), word : Out(32)
+    index : In(4), word : Out(32)
         A word of report ``number``, a cycle later: weights, lost, checksum, working, and two each
         of starved and stalled.
+    fixes : In(1)
+        A word of ``fixed`` instead.
     busy : Out(1)
         A report is being made.
     """
@@ -100,10 +109,14 @@ class Reporter(wiring.Component):
     known: Signal
     index: Signal
     word: Signal
+    fixes: Signal
     busy: Signal
 
-    def __init__(self, beat: data.StructLayout, lanes: int) -> None:
+    def __init__(self, beat: data.StructLayout, lanes: int, fixed: bytes) -> None:
+        if len(fixed) > 4 * FIXED_WORDS:
+            raise ValueError(f"fixed must be at most {4 * FIXED_WORDS} bytes, not {len(fixed)}")
         self._lanes = lanes
+        self._fixed = struct.unpack(f"<{FIXED_WORDS}I", fixed.ljust(4 * FIXED_WORDS, b"\0"))
         super().__init__(
             {
                 "beat": In(beat),
@@ -112,12 +125,13 @@ class Reporter(wiring.Component):
                 "idle": In(3),
                 "counting": In(1),
                 "ready": Out(1),
-                "made": Out(32),
+                "made": Out(NUMBER_BITS),
                 "asked": In(1),
-                "number": In(32),
+                "number": In(NUMBER_BITS),
                 "known": Out(1),
-                "index": In(range(WORDS)),
+                "index": In(range(FIXED_WORDS)),
                 "word": Out(WORD_BITS),
+                "fixes": In(1),
                 "busy": Out(1),
             }
         )
@@ -142,14 +156,22 @@ class Reporter(wiring.Component):
         with m.If(clear):
             m.d.sync += self.made.eq(self.made + 1)
 
-        memory = Memory(shape=WORD_BITS, depth=KEPT * WORDS, init=[], attrs=_PLAIN)
+        # The upper half is for what is fixed.
+        init = [0] * (KEPT * WORDS) + list(self._fixed)
+        memory = Memory(shape=WORD_BITS, depth=2 * KEPT * WORDS, init=init, attrs=_PLAIN)
         m.submodules.reports = memory
         write, read = memory.write_port(), memory.read_port()
         slots = KEPT.bit_length() - 1
         m.d.comb += [
             write.addr.eq(Cat(at, self.made[:slots])),
             write.en.eq(writes),
-            read.addr.eq(Cat(self.index, self.number[:slots])),
+            read.addr.eq(
+                Mux(
+                    self.fixes,
+                    KEPT * WORDS + self.index,
+                    Cat(self.index[:3], self.number[:slots]),
+                )
+            ),
             read.en.eq(1),
             self.word.eq(read.data),
         ]
@@ -160,7 +182,7 @@ class Reporter(wiring.Component):
 
         # Numbers modulo twice as many reports as are kept tell how many those are.
         oldest, kept = Signal(slots + 1), Signal(slots + 1)
-        before, then = Signal(32), Signal(slots + 1)
+        before, then = Signal(NUMBER_BITS), Signal(slots + 1)
         m.d.comb += kept.eq(self.made - oldest)
         m.d.comb += self.ready.eq(~self.busy & (kept != KEPT))
         m.d.sync += [before.eq(self.made - self.number), then.eq(kept)]
@@ -175,9 +197,7 @@ class Reporter(wiring.Component):
         weights, lost = Signal(COUNT_BITS), Signal(COUNT_BITS)
         working = Signal(COUNT_BITS)
         starved, stalled = Signal(CYCLE_BITS), Signal(CYCLE_BITS)
-        crc: Any = catalog.CRC32_ISO_HDLC(data_width=WORD_BITS).create()
-        m.submodules.checksum = crc
-
+        checksum = Signal(WORD_BITS)
         came = Signal()
         folded = Signal(WORD_BITS)
         number, marked = Signal(range(self._lanes + 1)), Signal(range(self._lanes + 1))
@@ -187,8 +207,8 @@ class Reporter(wiring.Component):
             number.eq(ones(beat.keep)),
             marked.eq(ones(beat.error)),
         ]
-        m.d.comb += [crc.data.eq(folded), crc.valid.eq(came), crc.start.eq(clear)]
         with m.If(came):
+            m.d.sync += checksum.eq((checksum << 1) ^ Mux(checksum[-1], POLYNOMIAL, 0) ^ folded)
             m.d.sync += [weights.eq(weights + number), lost.eq(lost + marked)]
 
         waits, starves = self.valid & ~self.take, ~self.valid & self._starves()
@@ -200,10 +220,10 @@ class Reporter(wiring.Component):
             with m.Else():
                 m.d.sync += working.eq(working + 1)
         with m.If(clear):
-            for count in (weights, lost, working, starved, stalled):
+            for count in (weights, lost, checksum, working, starved, stalled):
                 m.d.sync += count.eq(0)
         wide: list[Any] = [starved[:32], starved[32:], stalled[:32], stalled[32:]]
-        return [weights, lost, crc.crc, working, *wide]
+        return [weights, lost, checksum, working, *wide]
 
     def _starves(self) -> Value:
         return (self.idle == Idle.NO_RECORD) | (self.idle == Idle.NO_INPUT)

@@ -94,7 +94,8 @@ class Responder(wiring.Component):
 
     Parameters
     ----------
-    about : About
+    hello_bytes : int
+        Of what the board is.
 
     Members
     -------
@@ -108,8 +109,8 @@ class Responder(wiring.Component):
     number : In(32)
         Of a report, or a position. Steady while ``deaf``, as is all that depends on it.
     status : In(STATUS_LAYOUT)
-    report_index : Out(range(8)), report_word : In(32)
-        A word of the report, a cycle later.
+    word_index : Out(4), fixes : Out(1), word : In(32)
+        A word of the report, or of what the board is, a cycle later.
     count : In(range(MAX_DATA + 1))
         Bytes that are read back.
     byte_index : Out(range(MAX_DATA)), byte : In(8)
@@ -128,8 +129,9 @@ class Responder(wiring.Component):
     session: Signal
     number: Signal
     status: Any
-    report_index: Signal
-    report_word: Signal
+    word_index: Signal
+    fixes: Signal
+    word: Signal
     count: Signal
     byte_index: Signal
     byte: Signal
@@ -137,8 +139,8 @@ class Responder(wiring.Component):
     deaf: Signal
     o: stream.Interface
 
-    def __init__(self, about: About) -> None:
-        self._hello = about.pack()
+    def __init__(self, hello_bytes: int) -> None:
+        self._hello_bytes = hello_bytes
         super().__init__(
             {
                 "start": In(1),
@@ -148,8 +150,9 @@ class Responder(wiring.Component):
                 "session": In(16),
                 "number": In(32),
                 "status": In(STATUS_LAYOUT),
-                "report_index": Out(range(reporter.WORDS)),
-                "report_word": In(32),
+                "word_index": Out(range(reporter.FIXED_WORDS)),
+                "fixes": Out(1),
+                "word": In(32),
                 "count": In(range(MAX_DATA + 1)),
                 "byte_index": Out(range(MAX_DATA)),
                 "byte": In(8),
@@ -165,14 +168,15 @@ class Responder(wiring.Component):
         left = Signal(range(MAX_DATA + 8 + 1))  # bytes, of the longest: with head and position
         index = Signal(range(MAX_DATA // 4 + 3))  # of the word
         place = Signal(2)  # of the byte in it
-        word = Signal(32)
+        rest = Signal(32)
         loads = Signal()
         reads = (response == Response.READ) & (index >= 2)
         m.d.comb += [
             self.deaf.eq(self.busy & (response != Response.STATUS)),
-            self.report_index.eq(index - 2),
+            self.fixes.eq(response == Response.HELLO),
+            self.word_index.eq(index - Mux(self.fixes, 1, 2)),
             self.byte_index.eq(Cat(place, (index - 2)[:6])),
-            self.o.payload.byte.eq(Mux(reads, self.byte, word[:8])),
+            self.o.payload.byte.eq(Mux(reads, self.byte, rest[:8])),
             self.o.payload.last.eq(left == 1),
         ]
         with m.FSM():
@@ -194,7 +198,7 @@ class Responder(wiring.Component):
             with m.State("Byte"):
                 m.d.comb += [self.busy.eq(1), self.o.valid.eq(1)]
                 with m.If(self.o.ready):
-                    m.d.sync += [word.eq(word[8:]), place.eq(place + 1), left.eq(left - 1)]
+                    m.d.sync += [rest.eq(rest[8:]), place.eq(place + 1), left.eq(left - 1)]
                     with m.If(place == 3):
                         m.d.sync += index.eq(index + 1)
                     with m.If(self.o.payload.last):
@@ -202,14 +206,14 @@ class Responder(wiring.Component):
                     with m.Else():
                         m.next = "Fetch"
         with m.If(loads):
-            m.d.sync += word.eq(self._word(m, response, index))
+            m.d.sync += rest.eq(self._word(m, response, index))
         return m
 
     def _size(self, response: Signal) -> Value:
         """Bytes of a response."""
         sizes: list[Any] = [0] * len(Response)
         sizes[Response.STATUS] = Const(HEAD + STATUS_LAYOUT.size // 8)
-        sizes[Response.HELLO] = Const(HEAD + len(self._hello))
+        sizes[Response.HELLO] = Const(HEAD + self._hello_bytes)
         sizes[Response.REPORT] = Const(HEAD + 4 + 4 * reporter.WORDS)
         sizes[Response.READ] = HEAD + 4 + self.count
         low = Mux(response[0], sizes[1], sizes[0])
@@ -217,27 +221,20 @@ class Responder(wiring.Component):
 
     def _word(self, m: Module, response: Signal, index: Signal) -> Value:
         """Word ``index`` of a response."""
-        word = Signal(32)
         status = self.status.as_value()
-        hello = self._hello.ljust(-(-len(self._hello) // 4) * 4, b"\0")
-        with m.If(index == 0):
-            m.d.comb += word.eq(Cat(self.kind, Const(RESPONSE >> 3, 5), self.tag, self.session))
+        words = [Cat(self.kind, Const(RESPONSE >> 3, 5), self.tag, self.session)]
+        words += [status.word_select(at, 32) for at in range(len(status) // 32)]
+        words += [self.number, self.word]
+        first, of_status = index == 0, response == Response.STATUS
+        choice = Signal(range(len(words)))
+        with m.If(first | of_status):
+            m.d.comb += choice.eq(index)
         with m.Else():
-            with m.Switch(response):
-                with m.Case(Response.HELLO):
-                    with m.Switch(index[:4]):
-                        for at in range(0, len(hello), 4):
-                            value = int.from_bytes(hello[at : at + 4], "little")
-                            with m.Case(at // 4 + 1):
-                                m.d.comb += word.eq(value)
-                with m.Case(Response.STATUS):
-                    with m.Switch(index[:3]):
-                        for at in range(len(status) // 32):
-                            with m.Case(at + 1):
-                                m.d.comb += word.eq(status.word_select(at, 32))
-                with m.Default():
-                    with m.If(index == 1):
-                        m.d.comb += word.eq(self.number)
-                    with m.Else():
-                        m.d.comb += word.eq(self.report_word)
+            numbered = (index == 1) & ~self.fixes
+            m.d.comb += choice.eq(Mux(numbered, len(words) - 2, len(words) - 1))
+        word = Signal(32)
+        with m.Switch(choice):
+            for at, value in enumerate(words):
+                with m.Case(at):
+                    m.d.comb += word.eq(value)
         return word

@@ -34,13 +34,13 @@ class Store(wiring.Component):
     Members
     -------
     word : In(32), put : In(1)
-        A word, its first byte the highest; not in the cycle after a commit that ends the stream.
+        A word, its first byte the highest. None once the stream has ``ended``.
     commit, revert : In(1)
         What was put before counts, or is forgotten. A word may be put together with ``commit``.
     retract : In(1)
         With ``commit``: the last word put before does not count.
-    ends : In(1)
-        With ``commit``: nothing comes behind it.
+    ended : In(1)
+        All of the stream was committed.
     lacks : Out(1)
         A word before the last one put was left out.
     room : Out(range(words + 1))
@@ -55,7 +55,7 @@ class Store(wiring.Component):
     commit: Signal
     revert: Signal
     retract: Signal
-    ends: Signal
+    ended: Signal
     lacks: Signal
     room: Signal
     o: stream.Interface
@@ -76,7 +76,7 @@ class Store(wiring.Component):
                 "commit": In(1),
                 "revert": In(1),
                 "retract": In(1),
-                "ends": In(1),
+                "ended": In(1),
                 "lacks": Out(1),
                 "room": out_from(range(words + 1), words),
                 "o": Out(stream.Signature(bus)),
@@ -112,12 +112,7 @@ class Store(wiring.Component):
             m.d.sync += [missed.eq(0), self.lacks.eq(0)]
         if columns > 1:
             # Zeros, until the last beat is whole.
-            ended = Signal()
-            with m.If(self.commit & self.ends):
-                m.d.sync += ended.eq(1)
-            with m.If(pads & (after[: ceil_log2(columns)] == 0)):
-                m.d.sync += ended.eq(0)
-            m.d.comb += pads.eq(ended & (written[: ceil_log2(columns)] != 0))
+            m.d.comb += pads.eq(self.ended & (kept[: ceil_log2(columns)] != 0))
 
         following = Signal.like(read)
         m.d.comb += following.eq(read + (self.o.valid & self.o.ready))

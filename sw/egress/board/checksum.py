@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from zlib import crc32
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from egress.beats import Beats
 from egress.board.messages import Hello, Report
-from egress.board.protocol import ROTATION
+from egress.board.protocol import POLYNOMIAL, ROTATION
 from egress.errors import BitstreamError
 from egress.expected import Record, expected_records
 
@@ -45,11 +45,59 @@ def fold(beats: Beats) -> NDArray[np.uint32]:
     return np.bitwise_xor.reduce(rotated, axis=1)
 
 
+def extend(checksum: int, numbers: NDArray[np.uint32]) -> int:
+    """Checksum of more beats, after that of those before.
+
+    Neighbours are put together, then pairs of them, and so on: each time, all that come before
+    are multiplied by the same power of x.
+    """
+    parts = numbers
+    power = 2  # x, of the field whose elements are polynomials modulo `POLYNOMIAL`
+    while parts.size > 1:
+        if parts.size % 2:
+            parts = np.concatenate([np.zeros(1, np.uint32), parts])
+        parts = _times(parts[::2], power) ^ parts[1::2]
+        power = _product(power, power)
+    before, power = checksum, 2
+    for bit in reversed(f"{numbers.size:b}"):
+        if bit == "1":
+            before = _product(before, power)
+        power = _product(power, power)
+    return before ^ int(parts[0]) if parts.size else before
+
+
+def _times(values: NDArray[np.uint32], factor: int) -> NDArray[np.uint32]:
+    """Multiply each of ``values`` by ``factor``."""
+    parts = values.astype("<u4").view(np.uint8).reshape(-1, 4)
+    return np.bitwise_xor.reduce(
+        [table[parts[:, place]] for place, table in enumerate(_tables(factor))]
+    )
+
+
+@cache
+def _tables(factor: int) -> tuple[NDArray[np.uint32], ...]:
+    """Products of ``factor`` with each byte in each place."""
+    return tuple(
+        np.array([_product(byte << 8 * place, factor) for byte in range(256)], np.uint32)
+        for place in range(4)
+    )
+
+
+def _product(left: int, right: int) -> int:
+    """Multiply two elements."""
+    product = 0
+    for at in reversed(range(32)):
+        product = product << 1 ^ (left if right >> at & 1 else 0)
+        if product >> 32:
+            product ^= 1 << 32 | POLYNOMIAL
+    return product
+
+
 def due(record: Record, lanes: int, contexts: int) -> Due:
     """Tell what a core of ``lanes`` and ``contexts`` must make of a record."""
     checksum = 0
     for beats, _ in record.parts(lanes, contexts):
-        checksum = crc32(fold(beats).astype("<u4").tobytes(), checksum)
+        checksum = extend(checksum, fold(beats))
     return Due(record.header.weights, int(record.flagged.sum()), checksum)
 
 

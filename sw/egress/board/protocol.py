@@ -55,5 +55,8 @@ class State(IntFlag):
     BUSY = 4
 
 
+POLYNOMIAL = 0x04C11DB7
+"""Of checksums: CRC-32's, which is primitive."""
+
 OUTPUTS = ("level", "float32", "bfloat16")
 """Names of what a core gives, by their number in the response to ``HELLO``."""

@@ -217,7 +217,8 @@ class Device:
                 kept = weight % (1 << bits)
                 turn = 5 * lane % 32
                 folded ^= (kept << turn | kept >> (32 - turn)) & 0xFFFFFFFF
-            self.checksum = crc32(folded.to_bytes(4, "little"), self.checksum)
+            doubled = self.checksum << 1
+            self.checksum = folded ^ (doubled ^ 0x104C11DB7 if doubled >> 32 else doubled)
             self.weights += beat.keep.bit_count()
             self.lost += beat.error.bit_count()
             self.working += 1

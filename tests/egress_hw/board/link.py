@@ -7,9 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from egress.board.protocol import ESCAPE, ESCAPE_XOR, FLAG, RESPONSE, ROTATION, Kind
+from egress.board.protocol import ESCAPE, ESCAPE_XOR, FLAG, POLYNOMIAL, RESPONSE, ROTATION, Kind
 
 if TYPE_CHECKING:
     from amaranth.sim._async import SimulatorContext
@@ -42,14 +40,15 @@ def unescape(characters: bytes) -> bytes:
 
 def checksum(beats: Any) -> int:
     """Checksum of `egress_hw.model.Beat`s, as docs/link.md defines it."""
-    folded = []
+    state = 0
     for beat in beats:
         number = 0
         for lane, weight in enumerate(beat.weights):
             by = ROTATION * lane % 32
             number ^= (weight << by | weight >> (32 - by)) & 0xFFFF_FFFF
-        folded.append(number)
-    return zlib.crc32(np.array(folded, "<u4").tobytes())
+        state <<= 1
+        state ^= number ^ (1 << 32 | POLYNOMIAL if state >> 32 else 0)
+    return state
 
 
 @dataclass
