@@ -84,8 +84,9 @@ class Receiver(wiring.Component):
         due = timer == 0
         m.d.sync += [self.valid.eq(0), self.broken.eq(0)]
         with m.If(left == 0):
-            # The start bit's middle, seen a cycle late, as each bit's is.
-            m.d.sync += timer.eq(self._divisor // 2)
+            # The start bit's middle, with the cycle in which it is noticed, and one to see that of
+            # after its middle.
+            m.d.sync += timer.eq(self._divisor // 2 - 1)
             with m.If(idle & ~line):
                 m.d.sync += [left.eq(BITS), idle.eq(0)]
             with m.Elif(line):
@@ -96,9 +97,10 @@ class Receiver(wiring.Component):
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == BITS):
                     with m.If(level):
-                        m.d.sync += left.eq(0)
+                        m.d.sync += [left.eq(0), idle.eq(1)]
                 with m.Elif(left == 1):
-                    m.d.sync += [self.valid.eq(level), self.broken.eq(~level)]
+                    # The next start bit may have begun already.
+                    m.d.sync += [self.valid.eq(level), self.broken.eq(~level), idle.eq(level)]
                 with m.Else():
                     m.d.sync += self.byte.eq(Cat(self.byte[1:], level))
         return m
