@@ -227,7 +227,12 @@ def build(
 
 
 def largest(
-    place: Setup, *, start: int | None = None, progress: Progress | None = None, **parameters: Any
+    place: Setup,
+    *,
+    start: int | None = None,
+    climb: bool = True,
+    progress: Progress | None = None,
+    **parameters: Any,
 ) -> tuple[Built, list[str]]:
     """Build a board's file with as many lanes of `LADDER` as fit and run at its clock.
 
@@ -236,6 +241,8 @@ def largest(
     place : Setup
     start : int, optional
         Number of lanes that is tried first; by default the board's.
+    climb : bool
+        Whether more are tried if that many fit.
     progress, parameters
         As of `build`.
 
@@ -266,7 +273,7 @@ def largest(
         else:
             if built.meets_clock:
                 best = built
-                if refused:
+                if refused or not climb:
                     break
                 at += 1
                 continue

