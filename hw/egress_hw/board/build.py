@@ -319,7 +319,8 @@ def _options(device: Board, packing: Packing) -> list[str]:
         case "ecp5":
             return [*options, "--lpf", pins, "--textcfg", placed]
         case "ice40":
-            return [*options, "--pcf", pins, "--asc", placed]
+            # The other router goes round in circles where a device is nearly full.
+            return [*options, "--pcf", pins, "--asc", placed, "--router", "router2"]
         case "nexus":
             return [*options, "--pdc", pins, "--fasm", placed, "--router", "router1"]
         case "gowin":
