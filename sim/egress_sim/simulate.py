@@ -49,7 +49,7 @@ def fast_harness(
 
 def core_verilog(shape: Shape, *, cache: Path | None = None) -> str:
     """Export the Verilog of a core, or find what the same sources gave earlier."""
-    name = runner.key(_sources(), tool_version("yosys"), version("amaranth"), shape)
+    name = runner.key(sources(), tool_version("yosys"), version("amaranth"), shape)
     final = (cache or runner.default_cache()) / name
 
     def make(work: Path) -> None:
@@ -60,7 +60,7 @@ def core_verilog(shape: Shape, *, cache: Path | None = None) -> str:
 
 
 @cached
-def _sources() -> str:
+def sources() -> str:
     """Digest of the Python files that the Verilog comes from."""
     digest = sha256()
     for package in ("egress", "egress_hw"):

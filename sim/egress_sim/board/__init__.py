@@ -1,0 +1,1 @@
+"""Boards simulated at their pins, for the unmodified host's program."""
