@@ -11,7 +11,7 @@ from tests.egress.test_code import PAPER_TABLE_2
 
 COMMANDS = """
     bench demo train compress decompress inspect verify rates codewords simulate faults synth
-    verilog
+    verilog board
 """
 
 

@@ -1,7 +1,10 @@
 """Weights of a tensor, read back from a board."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +14,8 @@ from egress.board.errors import BoardError
 from egress.board.messages import Hello
 from egress.board.protocol import Begin
 from egress.board.transfer import Cargo, Progress, Transfer
+from egress.errors import BitstreamError
+from egress.expected import expected_records
 from egress.record import Header
 
 
@@ -98,3 +103,33 @@ def read_back(connection: Connection, record: bytes, progress: Progress | None =
     except ValueError as error:
         raise BoardError(f"the board did not give the whole tensor back: {error}") from None
     return ReadBack(patterns, lost, outcome.seconds)
+
+
+def compare(found: ReadBack, record: bytes, board: Hello) -> int:
+    """Count the weights that are not what software decodes, losses included."""
+    refusals: list[BitstreamError] = []
+    wanted = next(
+        expected_records(
+            record,
+            refusals,
+            output=board.output,
+            max_level_bits=board.level_bits,
+            buffer=board.buffer,
+        ),
+        None,
+    )
+    if wanted is None:
+        return len(found.patterns)
+    return int(((found.patterns != wanted.patterns) | (found.lost != wanted.flagged)).sum())
+
+
+def save(path: Path, found: ReadBack, board: Hello, shape: tuple[int, ...]) -> None:
+    """Write weights as a file of numpy's; bfloat16, which numpy does not know, as float32."""
+    kind: Any = {
+        "level": np.int8 if board.level_bits == 8 else np.int16,
+        "bfloat16": ml_dtypes.bfloat16,
+        "float32": np.float32,
+    }[board.output]
+    weights = found.patterns.view(kind).reshape(shape)
+    with path.open("wb") as file:
+        np.save(file, weights.astype(np.float32) if board.output == "bfloat16" else weights)

@@ -21,6 +21,9 @@ LEAST_DATA = 32
 
 NO_FLAGS = Begin(0)
 
+MAX_TENSORS = 0xFFFF
+"""That a board counts."""
+
 MAX_RECOVERIES = 20
 """Of one tensor."""
 
@@ -122,6 +125,8 @@ class Transfer:
     ------
     BoardError
         If the board cannot be reached any more, or is reset again and again.
+    ValueError
+        If the stream has more than `MAX_TENSORS` tensors.
     """
 
     def __init__(
@@ -133,6 +138,10 @@ class Transfer:
         address: int = 0,
         progress: Progress | None = None,
     ) -> None:
+        if len(cargo.weights) > MAX_TENSORS:
+            raise ValueError(
+                f"a stream of {len(cargo.weights)} tensors; boards count {MAX_TENSORS}"
+            )
         self._connection = connection
         self._cargo = cargo
         self._flags = flags

@@ -27,9 +27,12 @@ class TensorResult:
 
     @property
     def verdict(self) -> str:
-        """One of ``equal``, ``differs``, ``damaged`` (equal, with lost weights), ``missing``."""
+        """One of ``equal``, ``damaged``, ``differs``, ``missing`` and ``refused``.
+
+        ``damaged`` is equal with lost weights, ``refused`` by software and board alike.
+        """
         if self.report is None:
-            return "missing"
+            return "missing" if self.due else "refused"
         if not self.equal:
             return "differs"
         return "damaged" if self.report.lost else "equal"

@@ -9,8 +9,20 @@ import os
 import sys
 from importlib.metadata import version
 
+from egress.board.errors import BoardError
 from egress.checkpoint import ContainerError
-from egress.cli import bench, compress, demo, hardware, inspect, rates, reproduce, train, verify
+from egress.cli import (
+    bench,
+    board,
+    compress,
+    demo,
+    hardware,
+    inspect,
+    rates,
+    reproduce,
+    train,
+    verify,
+)
 from egress.cli.common import EXIT_INPUT, InputError
 from egress.errors import BitstreamError, ToolError
 
@@ -39,7 +51,18 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"egress {version('egress')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, train, compress, inspect, rates, verify, hardware, reproduce, bench):
+    for module in (
+        demo,
+        train,
+        compress,
+        inspect,
+        rates,
+        verify,
+        hardware,
+        board,
+        reproduce,
+        bench,
+    ):
         module.add_commands(commands)
     return top
 
@@ -49,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (InputError, ContainerError, BitstreamError, ToolError) as error:
+    except (InputError, ContainerError, BitstreamError, ToolError, BoardError) as error:
         message = str(error)
     except BrokenPipeError:
         # The reader of our output has left; say nothing more, also at exit.
