@@ -91,7 +91,7 @@ class Core(wiring.Component):
         Bits a beat of the input: 32, 64 or 128. Where the lanes are fewer than its words, or odd in
         number, words are taken no faster than one or two a cycle (`loaders_of`).
     contexts : int
-        Segments that a lane decodes in turn: 2, or 4 for a higher clock.
+        Segments that a lane decodes in turn: 2, or 4 or 8 for a higher clock.
     window : int, optional
         Bits that a lane decodes in a step, 9..16; by default 16 for levels of 16 bits, and for
         others 12, or 10 with more than `MANY_LANES` lanes.

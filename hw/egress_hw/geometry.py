@@ -12,15 +12,15 @@ class Geometry:
     Parameters
     ----------
     contexts : int
-        2 or 4: segments that a lane decodes in turn. The loop from one codeword to the next has as
-        many register stages.
+        2, 4 or 8: segments that a lane decodes in turn. The loop from one codeword to the next has
+        as many register stages.
     window : int
         Bits of a segment that a step looks at, 9..16. A longer codeword takes more steps.
     buffer : int
         Base-2 logarithm of the words of a slot, 5..11. There are two slots for each context.
     queue : int
         Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
-        are dense for long. Up to 16 in all contexts are kept in LUTs, more in block RAM.
+        are dense for long. Few are kept in LUTs, more in block RAM (`queue_in_block`).
 
     Raises
     ------
@@ -34,8 +34,8 @@ class Geometry:
     queue: int = 16
 
     def __post_init__(self) -> None:
-        if self.contexts not in (2, 4):
-            raise ValueError(f"contexts must be 2 or 4, not {self.contexts!r}")
+        if self.contexts not in (2, 4, 8):
+            raise ValueError(f"contexts must be 2, 4 or 8, not {self.contexts!r}")
         if not MIN_WINDOW <= self.window <= MAX_WINDOW:
             raise ValueError(
                 f"window must be within {MIN_WINDOW}..{MAX_WINDOW}, not {self.window!r}"
@@ -50,34 +50,84 @@ class Geometry:
         """Bits of a slot's number: the context, and above it the bank."""
         return self.contexts.bit_length()
 
+    @property
+    def queue_in_block(self) -> bool:
+        """Whether the queue is in block RAM. A LUT RAM holds 16 rows; 8 contexts may take two."""
+        return self.contexts * self.queue > self._of(16, 16, 32)
+
+    def _of(self, two: int, four: int, eight: int) -> int:
+        return {2: two, 4: four, 8: eight}[self.contexts]
+
+    @property
+    def fetch(self) -> int:
+        """Cycles from a block RAM's address to what it holds: 2 with its output register."""
+        return self._of(1, 1, 2)
+
     # The cycles, counted from that in which a context's words are read, in which a step ...
+
+    @property
+    def align(self) -> int:
+        """... has its window."""
+        return self._of(0, 1, 2)
 
     @property
     def seek(self) -> int:
         """... seeks the first one in its window."""
-        return 1 if self.contexts == 4 else 0
+        return self._of(0, 1, 3)
+
+    @property
+    def index(self) -> int:
+        """... addresses the class table."""
+        return self._of(0, 1, 4)
+
+    @property
+    def begin(self) -> int:
+        """... is decided on: it goes, begins with a segment, or reads a field."""
+        return self.enter - 1
+
+    @property
+    def enter(self) -> int:
+        """... has its entry of the class table, and adds what it takes to its position."""
+        return self.index + self._of(1, 2, 2)
 
     @property
     def move(self) -> int:
-        """... has its entry of the class table, and moves on. The next step begins in the next."""
+        """... moves on. The next step begins in the next."""
         return self.contexts - 1
 
     @property
     def add(self) -> int:
         """... has the codeword's bits, and adds."""
-        return self.move + self.seek
+        return self.move + self._of(0, 1, 2)
 
     @property
     def mean(self) -> int:
-        """... has the value: the cycle in which the context's next step seeks."""
+        """... has the value; by cycle `index` of the next step it must be known what follows."""
         return self.add + 1
 
     @property
     def push(self) -> int:
         """... puts what it found into the queue; and the lane takes a weight from there."""
-        return self.mean + 2
+        return self.mean + self._of(2, 2, 3)
 
     @property
     def room(self) -> int:
         """... has told whether there is room for another. With 2 contexts that cannot wait."""
-        return self.push + (2 if self.contexts == 4 else 0)
+        return self.push + self._of(0, 2, 2)
+
+    # What passes between the sequencer and lanes, in cycles: the more, the farther they may be.
+
+    @property
+    def told(self) -> int:
+        """From the sequencer's decision on a context to its start in a lane."""
+        return self._of(1, 1, 4)
+
+    @property
+    def popped(self) -> int:
+        """From the sequencer's decision on a context to its pop in a lane."""
+        return self._of(1, 2, 4)
+
+    @property
+    def asked(self) -> int:
+        """From a lane's `valid` to the sequencer's decision."""
+        return self.contexts - 1 - self.popped

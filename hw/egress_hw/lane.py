@@ -27,6 +27,7 @@ from egress_hw.lane_step import (
     see,
     state_layout,
 )
+from egress_hw.memories import read_block
 from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
@@ -39,7 +40,6 @@ _TOKEN = ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
 
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _PLAIN: Any = {"no_rw_check": 1}
-_BLOCK: Any = {"ram_style": "block", **_PLAIN}
 
 
 def kind_layout() -> data.StructLayout:
@@ -78,7 +78,8 @@ class Lane(wiring.Component):
 
     Rate: a codeword for each step of a context while fewer than ``queue`` wait; a weight for each
     `pop`. A codeword longer than the window takes a step for each 8 zeros, then one for each 8 bits
-    of its suffix. The first weight of a segment waits ``geometry.push + 2`` cycles after `start`.
+    of its suffix. The first weight of a segment waits ``push - begin + contexts`` cycles
+    (`Geometry`) after `start`.
 
     Parameters
     ----------
@@ -102,10 +103,10 @@ class Lane(wiring.Component):
         Of the record: where its class table is, and whether levels have 16 bits, not 8. Steady
         while contexts have a segment of it.
     bank : In(1)
-        Which of its slots the context has that is in cycle ``move - 2`` (modulo ``contexts``) of
+        Which of its slots the context has that is in cycle ``begin - 1`` (modulo ``contexts``) of
         its step.
     start : In(1)
-        The context in cycle ``move - 1`` begins with what is in its slot.
+        The context in cycle ``begin`` begins with what is in its slot.
     pop : In(1)
         The context in cycle ``push`` (modulo ``contexts``) gives a weight; only if it was `valid`
         after its step before.
@@ -184,41 +185,47 @@ class Lane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         g = self.geometry
-        loop = (
-            g.contexts + g.seek - g.move
-        )  # cycles from a step's decision to the next one's search
+        C = g.contexts
+        to_add, to_index = g.add - g.move, C + g.index - g.mean
 
-        # --- What is known of the segment, from cycle `move - 1` of a step on.
+        # --- What is known of the segment, from cycle `begin` of a step on.
         known = self._describe(m)
-        sought = later(m, known, loop + 1, "known")  # in cycle `seek`, which is that of `mean`
+        known_then = later(m, known, g.mean - g.begin, "known")
+        sought = later(m, known_then, to_index, "sought")  # as the next step addresses the table
 
         # --- Cycle 0: the words are read, from a position on.
         position = Signal(g.buffer + 6, reset_less=True)
         next_position, upper_address = Signal.like(position), Signal(g.buffer)
-        halves = self._read(m, position, next_position, upper_address)
+        halves, place = self._read(m, platform, position, next_position, upper_address)
 
-        # --- Cycle `seek`: the window, the first one, and with it the address in the class table.
+        # --- To cycle `seek`: the window, and the first one in it.
         window = Signal(g.window)
-        seen = see(m, platform, g, window, position, halves)
-        # The state of the step before; if that ended a run or slot, what follows is known now.
+        seen = see(m, platform, g, window, place, halves)
+        # --- Cycle `index`: with the state of the step before, the address in the class table. If
+        # that ended a run or slot, what follows is known now.
         after_move: Any = Signal(state_layout())
-        was = later(m, after_move, loop, "state")
+        adding = later(m, after_move, to_add, "adding")
+        was_then = later(m, adding, 1, "was")
+        was = later(m, was_then, to_index, "state")
         value = Signal(OFFSET_BITS, reset_less=True)
         ones = Signal(reset_less=True)
-        meant = self._mean(m, value, was, ones)
-        here, blank, bit = self._seek(m, seen, was, meant, value, sought)
-        found_entry = self._look_up(m, Cat(here.index, sought.setting, self.parity))
+        meant = self._mean(m, value, was_then, ones)
+        follows = later(m, meant.follows, to_index, "follows")
+        first_bit = later(m, value[0], to_index, "first_bit")
+        here, blank, bit = self._seek(m, seen, was, follows, first_bit, sought)
+        address = Cat(here.index, sought.setting, self.parity)
+        found_entry = self._look_up(m, platform, address)
 
-        # --- Cycle `move - 1`: all that does not wait for the entry.
-        idle = g.move - g.seek - 1
+        # --- Cycle `begin`: all that does not wait for the entry.
+        idle = g.begin - g.index
         before: Any = later(m, here, idle, "here")
-        before_bits = later(m, window, idle, "window")
+        before_bits = later(m, window, g.begin - g.align, "window")
         room = Signal()
         early = self._prepare(m, before, blank, bit, known, room)
         base, base_low = self._base(m, position, known)
 
-        # --- Cycle `move`: where the next step begins.
-        entry: Any = later(m, found_entry, idle, "entry")
+        # --- From cycle `enter` to `move`: where the next step begins.
+        entry: Any = later(m, found_entry, g.enter - g.index - g.fetch, "entry")
         step: Any = later(m, before, 1, "step")
         now: Any = later(m, early, 1, "early")
         bits = later(m, before_bits, 1, "bits")
@@ -227,13 +234,20 @@ class Lane(wiring.Component):
             next_word=later(m, (base + 1)[: g.buffer + 1], 1, "next_word"),
             low=later(m, base_low, 1, "low"),
         )
-        take, longer, beyond = move(m, entry, now, place, next_position, upper_address)
+        take, longer, beyond = move(m, g, entry, now, place, next_position, upper_address)
+        late = g.move - g.enter
+        entry, step, now = (
+            later(m, value, late, name)
+            for value, name in ((entry, "entry_then"), (step, "step_then"), (now, "now_then"))
+        )
+        bits, take = later(m, bits, late, "bits_then"), later(m, take, late, "take")
+        longer = later(m, longer, late, "longer")
         ends, refuses, bad = judge(m, entry, step, now, bits, longer)
-        known_now: Any = later(m, known, 1, "known_now")
+        known_now: Any = later(m, known, g.move - g.begin, "known_now")
         is_run = self._follow(m, after_move, known_now, entry, step, now, (ends, refuses, bad))
 
         # --- To cycle `add`: the bits that were passed, with a one before them in a field.
-        passed = pass_bits(m, step, now, bits, take, longer)
+        passed = pass_bits(m, g, step, now, bits, take, longer)
         token: Any = Signal(data.StructLayout(dict.fromkeys(_TOKEN, 1)))
         m.d.comb += [
             token.ends.eq(now.go & ends),
@@ -245,15 +259,17 @@ class Lane(wiring.Component):
             token.piece.eq(now.later),
             token.first.eq(now.first),
         ]
-        added = self._add(m, passed, token, entry.offset, after_move, value, ones)
+        added = later(m, token, to_add, "added")
+        offset = later(m, entry.offset, to_add, "offset")
+        self._add(m, passed, added, offset, adding, value, ones)
 
         # --- From cycle `mean` on.
         m.submodules.queue = queue = LaneQueue(
             g, self._level_bits, runs=self._runs, joint=self._joint
         )
-        self._find(m, queue.found, added, sought, meant, value, beyond)
+        self._find(m, queue.found, added, known_then, meant, value, beyond)
         m.d.comb += [
-            room.eq(later(m, queue.room, 2 * g.contexts + g.move - 1 - g.room, "room")),
+            room.eq(later(m, queue.room, 2 * C + g.begin - g.room, "room")),
             queue.contexts.eq(self.contexts),
             queue.pop.eq(self.pop),
             Cat(self.valid, self.magnitude, self.negative, self.error).eq(
@@ -263,7 +279,7 @@ class Lane(wiring.Component):
         return m
 
     def _describe(self, m: Module) -> Any:
-        """Return what is known of the segment of the context in cycle `move - 1`."""
+        """Return what is known of the segment of the context in cycle `begin`."""
         g = self.geometry
         m.submodules.descriptors = descriptors = Memory(
             shape=descriptor_layout(g), depth=2 * g.contexts, init=[], attrs=_PLAIN
@@ -271,21 +287,31 @@ class Lane(wiring.Component):
         write = descriptors.write_port()
         m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]
         m.d.comb += write.data.eq(self.descriptor)
-        slot = Cat(self.contexts[(g.move - 2) % g.contexts], self.bank)
+        slot = Cat(self.contexts[(g.begin - 1) % g.contexts], self.bank)
         return recall(m, descriptors, slot, "descriptor")
 
-    def _read(self, m: Module, position: Signal, following: Signal, upper_address: Signal) -> Any:
-        """Return the half-words from a position on, in cycle `seek`, the first one uppermost."""
+    def _read(
+        self, m: Module, platform: object, position: Signal, following: Signal, upper: Signal
+    ) -> tuple[Value, Value]:
+        """Return half-words from a position on, and the place of it in the first, in `align`.
+
+        The first one is uppermost.
+        """
         g = self.geometry
         m.d.sync += position.eq(following)
-        slot = Cat(self.contexts[g.move], later(m, self.bank, 2, "bank"))
-        upper, lower = self._memories(m, Cat(upper_address, slot), Cat(following[5:-1], slot))
-        around = Cat(upper, lower, upper)
-        turned = shift_left(around, position[4:5], g.window + 15, 16)
-        return later(m, turned, g.seek, "halves")
+        slot = Cat(self.contexts[g.move], later(m, self.bank, g.move - g.begin + 1, "bank"))
+        addresses = Cat(upper, slot), Cat(following[5:-1], slot)
+        upper_half, lower_half = self._memories(m, platform, *addresses)
+        waits = g.align - g.fetch + 1
+        place = later(m, position[:5], g.fetch - 1, "turn")
+        turned = shift_left(Cat(upper_half, lower_half, upper_half), place[4:], g.window + 15, 16)
+        if g.fetch > 1:
+            turned = shift_left(turned, place[3:4], g.window + 7, 8)
+            place = place[:3]
+        return later(m, turned, waits, "halves"), later(m, place[:4], waits, "place")
 
     def _seek(
-        self, m: Module, seen: Seen, was: Any, meant: Any, value: Signal, sought: Any
+        self, m: Module, seen: Seen, was: Any, follows: Value, first_bit: Value, sought: Any
     ) -> tuple[Any, Signal, Signal]:
         """Tell where the class table has the step's entry.
 
@@ -300,8 +326,8 @@ class Lane(wiring.Component):
             That which tells of a half class.
         """
         here: Any = Signal(state_layout())
-        m.d.comb += [here.eq(was), here.second.eq(was.second | meant.follows)]
-        m.d.comb += here.field.eq(was.field | (meant.follows & value[0]))
+        m.d.comb += [here.eq(was), here.second.eq(was.second | follows)]
+        m.d.comb += here.field.eq(was.field | (follows & first_bit))
         # Of a field, the index is known; and where there are no zeros to be counted.
         in_field, is_late = was.phase[2], was.phase[:2].any()
         fresh = Cat(seen.zeros, was.phase[1], is_late) | here.field.replicate(5)
@@ -315,22 +341,26 @@ class Lane(wiring.Component):
         m.d.comb += bit.eq(Mux(in_field | here.field, seen.first, seen.after))
         return here, blank, bit
 
-    def _look_up(self, m: Module, address: Value) -> Any:
-        """Return the entry of the class table, a cycle later."""
-        m.submodules.classes = classes = Memory(
-            shape=entry_layout(), depth=1 << ADDRESS_BITS, init=[], attrs=_BLOCK
+    def _look_up(self, m: Module, platform: object, address: Value) -> Any:
+        """Return the entry of the class table, `Geometry.fetch` cycles later."""
+        return read_block(
+            m,
+            platform,
+            "classes",
+            shape=entry_layout(),
+            cycles=self.geometry.fetch,
+            address=address,
+            write=self.fill,
+            write_address=self.fill_address,
+            written=self.fill_entry,
         )
-        fill = classes.write_port()
-        m.d.comb += [fill.en.eq(self.fill), fill.addr.eq(self.fill_address)]
-        m.d.comb += fill.data.eq(self.fill_entry)
-        return recall(m, classes, address, "entry")
 
     def _prepare(
         self, m: Module, before: Any, blank: Signal, bit: Signal, known: Any, room: Signal
     ) -> Any:
         """Tell what does not wait for the entry: whether the step goes, and how far without one."""
         g = self.geometry
-        idle = g.move - g.seek - 1
+        idle = g.begin - g.index
         before_blank = later(m, blank, idle, "blank")
         going = Signal()
         started = later(m, self.start, g.contexts, "start")
@@ -366,7 +396,7 @@ class Lane(wiring.Component):
         g = self.geometry
         base = Signal(g.buffer + 1)
         base_low = Signal(5)
-        current = later(m, position, g.move - 1, "place")
+        current = later(m, position, g.begin, "current")
         with m.If(self.start):
             m.d.comb += base.eq(known.start)
         with m.Else():
@@ -401,14 +431,11 @@ class Lane(wiring.Component):
         return is_run
 
     def _add(
-        self, m: Module, passed: Value, token: Any, offset: Value, state: Value,
+        self, m: Module, passed: Value, added: Any, offset: Value, adding: Any,
         value: Signal, ones: Signal,
-    ) -> Any:  # fmt: skip
-        """Work out the value, and whether a slot's ends in ones; return the token with it."""
+    ) -> None:  # fmt: skip
+        """Work out the value, and whether a slot's ends in ones."""
         g = self.geometry
-        passed = later(m, passed, g.seek, "passed")
-        added: Any = later(m, token, g.seek, "added")
-        entry_offset = later(m, offset, g.seek, "offset")
         # Of a field of more pieces, what was read; the bit above 16 too.
         gathered = Signal(9, reset_less=True)
         gather = later(m, gathered, g.contexts - 1, "gathered")
@@ -416,17 +443,14 @@ class Lane(wiring.Component):
         whole = Signal(OFFSET_BITS)
         m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
         sum_value = Signal(OFFSET_BITS)
-        m.d.comb += sum_value.eq(whole + entry_offset)
+        m.d.comb += sum_value.eq(whole + offset)
         m.d.sync += value.eq(sum_value)
-        loop = g.contexts + g.seek - g.move
-        adding: Any = later(m, state, loop - 1, "adding")
         above = sum_value[1:]
         any_2, any_4 = above[1] | adding.any_2, above[2] | adding.any_4
         m.d.sync += ones.eq(adding.joint & above[0] & any_2 & any_4)
-        return added
 
     def _find(
-        self, m: Module, found: Any, added: Any, sought: Any, meant: Any, value: Signal, beyond: Any
+        self, m: Module, found: Any, added: Any, known: Any, meant: Any, value: Signal, beyond: Any
     ) -> None:
         """Tell the queue what the step found."""
         g, B = self.geometry, self._level_bits
@@ -441,8 +465,8 @@ class Lane(wiring.Component):
             found.large.eq(too_large),
             found.number.eq(value[:B]),
             found.meant.eq(meant),
-            found.stride.eq(sought.kind.stride),
-            found.threshold.eq(sought.kind.threshold),
+            found.stride.eq(known.kind.stride),
+            found.threshold.eq(known.kind.threshold),
         ]
 
     def _in_runs(self, known: Any) -> Value:
@@ -457,21 +481,22 @@ class Lane(wiring.Component):
     def _in_joint(self, known: Any) -> Value:
         return known.kind.mode == Mode.JOINT if self._joint else Const(0)
 
-    def _memories(self, m: Module, upper: Value, lower: Value) -> list[Any]:
+    def _memories(self, m: Module, platform: object, upper: Value, lower: Value) -> list[Any]:
         """Read the words' upper and lower halves, each from a memory, at addresses of their own."""
-        g = self.geometry
-        halves = []
-        for name, place, address in (("upper", 16, upper), ("lower", 0, lower)):
-            memory = Memory(shape=16, depth=2 * g.contexts << g.buffer, init=[], attrs=_BLOCK)
-            m.submodules[name] = memory
-            write = memory.write_port()
-            m.d.comb += [
-                write.en.eq(self.store),
-                write.addr.eq(Cat(self.store_address, self.store_slot)),
-                write.data.eq(self.store_word[place : place + 16]),
-            ]
-            halves.append(recall(m, memory, address, name))
-        return halves
+        return [
+            read_block(
+                m,
+                platform,
+                name,
+                shape=unsigned(16),
+                cycles=self.geometry.fetch,
+                address=address,
+                write=self.store,
+                write_address=Cat(self.store_address, self.store_slot),
+                written=self.store_word[place : place + 16],
+            )
+            for name, place, address in (("upper", 16, upper), ("lower", 0, lower))
+        ]
 
     def _mean(self, m: Module, value: Signal, was: Any, ones: Signal) -> Any:
         """Tell of the value of a run or slot what it is, and whether a magnitude follows.

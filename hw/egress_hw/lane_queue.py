@@ -16,8 +16,9 @@ RUN_BITS = 15
 _COUNT_BITS = 12
 """Zeros of an item, up to 4096, modulo that."""
 
-_LUT_RAM_DEPTH = 16
-"""What a LUT RAM holds."""
+_TOLD = (
+    "fails", "run_fails", "gives", "start", "reason_0", "reason_1", "run", "zeros", "negative",
+)  # fmt: skip
 
 # No item is read while it is written; to promise more would cost LUTs.
 _IN_LUTS: Any = {"no_rw_check": 1}
@@ -71,8 +72,8 @@ def item_layout(level_bits: int, runs: bool) -> data.StructLayout:
 class LaneQueue(wiring.Component):
     """Queue of what a lane's steps found, for each of its contexts, and the weights that gives.
 
-    Each item is good for one weight or more. An item is pushed two cycles after `found`: in cycle
-    `Geometry.push` of the step.
+    Each item is good for one weight or more. An item is pushed in cycle `Geometry.push` of the
+    step, 2 cycles after `found`, or 3 with 8 contexts.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class LaneQueue(wiring.Component):
     Members
     -------
     found : :py:`In(found_layout(level_bits))`
-        In cycle ``mean`` of the step, two cycles before ``push``.
+        In cycle ``mean`` of the step.
     contexts : :py:`In(data.ArrayLayout(range(contexts), contexts))`
         Number of the context that is in cycle 0, 1, ... of its step.
     pop : In(1)
@@ -113,6 +114,7 @@ class LaneQueue(wiring.Component):
         self._level_bits = level_bits
         self._runs = runs
         self._joint = joint
+        self._shape = item_layout(level_bits, runs)
         C = geometry.contexts
         super().__init__(
             {
@@ -138,8 +140,8 @@ class LaneQueue(wiring.Component):
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
         before_written = later(m, written, C - 2, "written")
         now_written = later(m, before_written, 1, "written_now")
-        head, now_read = self._memory(m, item, pushes, now_written, read)
-        advances = self._give(m, head, start)
+        early, head, now_read = self._memory(m, item, pushes, now_written, read)
+        advances = self._give(m, early, head, start)
         m.d.comb += next_written.eq(now_written + pushes)
         m.d.comb += next_read.eq(Mux(start, now_written, now_read + advances))
         # Whether an item waits, and another behind it: compared a cycle before it is needed.
@@ -180,28 +182,39 @@ class LaneQueue(wiring.Component):
         with m.Else():  # 0..4096
             m.d.comb += run_bad.eq(high[1:].any() | (high[0] & (low.any() | number[0])))
             m.d.comb += [zeros.eq(high[0]), complement.eq(high[0])]
-        failed, pushes = Signal(), Signal()
-        m.d.comb += failed.eq(
-            found.damaged
-            | found.refuses
-            | (
-                found.ends
-                & (found.over | found.bad | Mux(found.run, meant.far | run_bad, found.large))
-            )
+        ends = found.ends
+        # Above a level's magnitude it does not matter what there is.
+        count = run ^ complement.replicate(len(run))
+        count = Mux(found.run, count, Cat(number[1:], count[B - 1 :]))
+        told: Any = Signal(
+            data.StructLayout({**dict.fromkeys(_TOLD, 1), "count": self._shape["count"].width})
         )
-        m.d.comb += pushes.eq(failed | (found.ends & ~(found.run & none)))
-
-        item: Any = Signal(item_layout(B, self._runs))
-        with m.If(failed):
-            m.d.comb += item.count.eq(Mux(found.damaged, 0, Mux(found.over, 2, 1)))
-        with m.Else():
-            # Above a level's magnitude it does not matter what there is.
-            count = run ^ complement.replicate(len(run))
-            m.d.comb += item.count.eq(Mux(found.run, count, Cat(number[1:], count[B - 1 :])))
-        m.d.comb += [item.error.eq(failed), item.negative.eq(number[0])]
+        m.d.comb += [
+            told.fails.eq(
+                found.damaged
+                | found.refuses
+                | (ends & (found.over | found.bad | Mux(found.run, meant.far, found.large)))
+            ),
+            told.run_fails.eq(ends & found.run & run_bad),
+            told.gives.eq(ends & ~(found.run & none)),
+            told.start.eq(found.start),
+            told.reason_0.eq(~found.damaged & ~found.over),
+            told.reason_1.eq(~found.damaged & found.over),
+            told.run.eq(found.run),
+            told.zeros.eq(zeros),
+            told.negative.eq(number[0]),
+            told.count.eq(count),
+        ]
+        told = later(m, told, self._geometry.push - self._geometry.mean - 2, "told")
+        failed, pushes = Signal(), Signal()
+        m.d.comb += [failed.eq(told.fails | told.run_fails), pushes.eq(failed | told.gives)]
+        item: Any = Signal(self._shape)
+        reason = Cat(told.reason_0, told.reason_1)
+        m.d.comb += item.count.eq(Mux(failed, reason, told.count))
+        m.d.comb += [item.error.eq(failed), item.negative.eq(told.negative)]
         if self._runs:
-            m.d.comb += [item.run.eq(found.run & ~failed), item.zeros.eq(zeros)]
-        return item, pushes, failed, found.start
+            m.d.comb += [item.run.eq(told.run & ~failed), item.zeros.eq(told.zeros)]
+        return item, pushes, failed, told.start
 
     def _run(self, m: Module) -> Signal:
         """Run of what was found two cycles before: less one if `run_only`, negative if big.
@@ -230,13 +243,17 @@ class LaneQueue(wiring.Component):
 
     def _memory(
         self, m: Module, item: Any, pushes: Value, written: Value, read: Signal
-    ) -> tuple[Any, Value]:
-        """Write at ``written``; what is at ``read``, and that, a turn after it was set."""
+    ) -> tuple[Any, Any, Value]:
+        """Write at ``written``; return what is at ``read``, and that, a turn after it was set.
+
+        What is there is also returned a cycle before.
+        """
         g = self._geometry
         C, D = g.contexts, g.queue
         # Block RAM is slow to answer: if there is time for it, a cycle passes before it is used.
-        in_block = C * D > _LUT_RAM_DEPTH
-        slow = 1 if in_block and C == 4 else 0
+        # With 8 contexts there is always.
+        in_block = g.queue_in_block
+        slow = 1 if (in_block and C > 2) or C > 4 else 0
         before = later(m, read, C - 2 - slow, "read")
         memory = Memory(
             shape=item.shape(),
@@ -246,8 +263,8 @@ class LaneQueue(wiring.Component):
         )
         m.submodules.items = memory
         write, port = memory.write_port(), memory.read_port(domain="comb")
-        # With 4 contexts it is not read in the next cycle either.
-        late = 1 if C == 4 else 0
+        # With more than 2 contexts it is not read in the next cycle either.
+        late = 1 if C > 2 else 0
         address = Cat(written[:-1], self.contexts[g.push % C])
         m.d.comb += [
             write.addr.eq(later(m, address, late, "write_address")),
@@ -255,11 +272,14 @@ class LaneQueue(wiring.Component):
             write.en.eq(later(m, pushes, late, "write_enable")),
         ]
         m.d.comb += port.addr.eq(Cat(before[:-1], self.contexts[(g.push - 1 - slow) % C]))
-        head = later(m, port.data, 1 + slow, "head")
-        return head, later(m, before, 1 + slow, "read_now")
+        early = later(m, port.data, slow, "head_early")
+        return early, later(m, early, 1, "head"), later(m, before, 1 + slow, "read_now")
 
-    def _give(self, m: Module, head: Any, start: Value) -> Value:
-        """Give a weight of the item at the head if there is a pop; tells whether it is the last."""
+    def _give(self, m: Module, early: Any, head: Any, start: Value) -> Value:
+        """Give a weight of the item at the head if there is a pop; tells whether it is the last.
+
+        ``early`` is what is at the head a cycle before.
+        """
         C = self._geometry.contexts
         B = self._level_bits
         last, advances = Signal(), Signal()
@@ -270,7 +290,10 @@ class LaneQueue(wiring.Component):
             before = later(m, used, C - 2, "used")
             now = later(m, before, 1, "used_now")
             more = later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
-            m.d.comb += last.eq(now == head.count[:_COUNT_BITS])
+            if C > 4:
+                m.d.sync += last.eq(before == early.count[:_COUNT_BITS])
+            else:
+                m.d.comb += last.eq(now == head.count[:_COUNT_BITS])
             with m.If(start | advances):
                 m.d.comb += next_used.eq(0)
             with m.Else():

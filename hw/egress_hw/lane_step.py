@@ -48,33 +48,51 @@ class Place:
 
 
 def see(
-    m: Module, platform: Any, geometry: Geometry, window: Signal, position: Signal, halves: Value
+    m: Module, platform: Any, geometry: Geometry, window: Signal, place: Value, halves: Value
 ) -> Seen:
-    """Fill the window, and look in it for the first one and the bit behind."""
-    place = later(m, position[:4], geometry.seek, "place")
+    """Fill the window, and look in it for the first one and the bit behind.
+
+    The window is filled in cycle `Geometry.align`; what is seen is told in cycle `Geometry.index`.
+    """
     halves = shift_left(halves, place[3:], geometry.window + 7, 8)
     m.d.comb += window.eq(
         shift_left_fast(m, platform, "aligned", halves, place[:3], geometry.window)
     )
-    zeros, none = seek(window[-SOUGHT_BITS:])
+    looked = later(m, window, geometry.seek - geometry.align, "looked")
+    zeros, none = seek(looked[-SOUGHT_BITS:])
     # The bit after the one, which tells of a half class.
     after = Signal()
-    _, _, found_after = find_one(window[-SOUGHT_BITS:], window[-SOUGHT_BITS - 1 : -1])
+    _, _, found_after = find_one(looked[-SOUGHT_BITS:], looked[-SOUGHT_BITS - 1 : -1])
     m.d.comb += after.eq(found_after)
-    return Seen(first=window[-1], zeros=zeros, none=none, after=after)
+
+    def told(value: Value, name: str) -> Value:
+        return later(m, value, geometry.index - geometry.seek, name)
+
+    return Seen(
+        first=told(looked[-1], "first"),
+        zeros=told(zeros, "zeros"),
+        none=told(none, "none"),
+        after=told(after, "after"),
+    )
 
 
 def move(
-    m: Module, entry: Any, now: Any, place: Place, next_position: Signal, upper_address: Signal
+    m: Module,
+    geometry: Geometry,
+    entry: Any,
+    now: Any,
+    place: Place,
+    next_position: Signal,
+    upper_address: Signal,
 ) -> tuple[Signal, Signal, Signal]:
-    """Tell where the next step begins.
+    """Tell in cycle `Geometry.move` where the next step begins.
 
     Returns
     -------
     take, longer : Signal
-        Bits that are passed, and whether it is one more.
+        In cycle `Geometry.enter`: bits that are passed, and whether it is one more.
     beyond : Signal
-        A cycle later: it begins behind the segment.
+        The cycle after ``move``: it begins behind the segment.
     """
     take, sum_ = Signal(6), Signal(7)
     m.d.comb += take.eq(Mux(now.fixed, now.take, entry.take))
@@ -82,6 +100,13 @@ def move(
     longer = Signal()
     m.d.comb += longer.eq(now.zero & entry.half & (entry.done | now.first))
     m.d.comb += sum_.eq((Cat(longer, place.low) + Cat(longer, take))[1:])
+    late = geometry.move - geometry.enter
+    sum_ = later(m, sum_, late, "sum")
+    place = Place(
+        word=later(m, place.word, late, "word_then"),
+        next_word=later(m, place.next_word, late, "next_word_then"),
+        low=place.low,
+    )
     # Only what is refused moves by more than a word.
     m.d.comb += next_position.eq(Cat(sum_[:5], Mux(sum_[5], place.next_word, place.word)))
     m.d.comb += upper_address.eq(Mux(sum_[5] | sum_[4], place.next_word, place.word))
@@ -117,13 +142,25 @@ def judge(
     return ends, refuses, bad
 
 
-def pass_bits(m: Module, step: Any, now: Any, bits: Value, take: Signal, longer: Signal) -> Signal:
-    """Return the bits that were passed, lowest the last, with a one before them in a field."""
+def pass_bits(
+    m: Module, geometry: Geometry, step: Any, now: Any, bits: Value, take: Signal, longer: Signal
+) -> Value:
+    """Return the bits that were passed, lowest the last, with a one before them in a field.
+
+    Given in cycle `Geometry.move`, and told in cycle `Geometry.add`.
+    """
     width = len(bits)
     lead = Signal()
     m.d.comb += lead.eq(now.first | (~step.phase[2] & step.field))
     with_lead = Cat(bits, lead, Const(0, width))
-    taken = shift_left(with_lead, take[: width.bit_length()], width + 2)
+    # With 8 contexts there is a cycle more: the largest shifts are made in the first.
+    cycles = geometry.add - geometry.move
+    amount, low = take[: width.bit_length()], 2 if cycles > 1 else 0
+    taken = shift_left(with_lead, amount[low:], width + 2 + (1 << low) - 1, 1 << low)
+    taken = later(m, taken, cycles - 1 if low else 0, "taken")
+    if low:
+        taken = shift_left(taken, later(m, amount[:low], 1, "amount"), width + 2)
+        longer = later(m, longer, 1, "longer_then")
     passed = Signal(width + 1)
     m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
-    return passed
+    return later(m, passed, 1 if cycles else 0, "passed")

@@ -3,9 +3,10 @@
 from math import ceil
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from egress_hw.bits import copies, later
 from egress_hw.geometry import Geometry
@@ -60,7 +61,7 @@ class Sequencer(wiring.Component):
     context : Out(range(contexts)), odd : Out(1)
         With `pop`: the beat's context, and whether its round is one of odd number since reset.
     gives : Out(1)
-        It will be popped: a cycle or two before `pop`.
+        It will be popped: `Geometry.popped` cycles before `pop`.
     begin : Out(1)
         The context begins that is the first of a record.
     free : Out(free_layout(contexts))
@@ -116,8 +117,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        C, L = self._geometry.contexts, self._lanes
-        deep = C == 4  # there are cycles for registers on the way from and to the lanes
+        g = self._geometry
+        C, L = g.contexts, self._lanes
+        deep = C > 2  # there are cycles for registers on the way from and to the lanes
         group: Any = self.groups.payload
 
         order: Any = Signal(order_layout(C))
@@ -125,8 +127,8 @@ class Sequencer(wiring.Component):
         m.d.sync += turn.eq(turn + 1)
         for number in range(C):
             m.d.comb += order.contexts[number].eq(turn - number)
-        # Of the context that is in cycle 1 of its step, all is decided.
-        m.d.sync += here.eq(turn - 1)
+        # All is decided of the context whose start comes to the lanes in cycle `begin` of its step.
+        m.d.sync += here.eq(turn + 1 - g.begin)
 
         # Contexts' states go round, so that the one here is that of `here`.
         counts = 3 if L > 1 else 1
@@ -145,15 +147,7 @@ class Sequencer(wiring.Component):
         after: Any = Signal(layout)
         wanted = Signal(L, init=0)
 
-        all_valid = Signal()
-        masked = self.valid | ~wanted
-        if deep:
-            chunks = [masked[at : at + CHUNK].all() for at in range(0, L, CHUNK)]
-            partly = Signal(len(chunks))
-            m.d.sync += partly.eq(Cat(chunks))
-            m.d.comb += all_valid.eq(partly.all())
-        else:
-            m.d.comb += all_valid.eq(masked.all())
+        all_valid = self._gather(m, self.valid | ~wanted)
 
         # The beat that comes next is of context `next_context` of the round in bank `next_bank`.
         next_context, next_bank, bank = Signal(range(C)), Signal(), Signal()
@@ -234,32 +228,55 @@ class Sequencer(wiring.Component):
             counted = Signal(range(L + 1))
             rest: Any = Signal(layout, name="rest")
             m.d.sync += [counted.eq(lanes), rest.eq(looked)]
-            lanes, looked = counted, rest
+            lanes, looked = later(m, counted, C - g.asked - 3, "counted"), rest
             last = Signal(layout, name="rest_then")
             m.d.sync += last.eq(rest)
         ends_next = looked.beat + 1 == looked.lengths[-1]
         if deep:
             m.d.sync += last.last.eq(ends_next)
+            last = later(m, last, C - 4, "last")
         else:
             m.d.comb += last.last.eq(ends_next)
-        m.d.sync += wanted.eq(Cat(lanes > n for n in range(L)))
+        m.d.sync += wanted.eq(_below(lanes, L))
         m.d.sync += state.eq(last)
 
-        # To the lanes, the start in the next cycle, the pop in the next or the one after.
-        keep = wanted
-        if deep:
-            keep = Signal(L)
-            m.d.sync += keep.eq(wanted)
-        beat = Cat(pops, keep, done, here, bank)
-        if deep:
-            beat, before = Signal(len(beat)), beat
-            m.d.sync += beat.eq(before)
-        m.d.comb += [order.bank.eq(last.bank), order.start.eq(begins), order.pop.eq(beat[0])]
-        for told, copy in zip(
-            self.orders, copies(m, platform, order, len(self.orders), "order"), strict=True
+        # To the lanes: the start, and the pop, which comes with what the collector is told of it.
+        pop = pops
+        for number in range(g.popped - 1):
+            before, pop = pop, Signal(name=f"pop_{number}")
+            m.d.sync += pop.eq(before)
+        m.d.comb += [order.bank.eq(last.bank), order.start.eq(begins)]
+        told: Any = Signal(order_layout(C), name="told")
+        m.d.comb += [told.eq(later(m, order, g.told - 1, "order")), told.pop.eq(pop)]
+        for chunk, copy in zip(
+            self.orders, copies(m, platform, told, len(self.orders), "order_of"), strict=True
         ):
-            m.d.comb += told.eq(copy)
+            m.d.comb += chunk.eq(copy)
+        keep = later(m, lanes, g.asked + g.popped, "keep")
+        beat = later(m, Cat(done, here, bank), g.popped - 1, "beat")
         m.d.comb += self.gives.eq(pops)
-        m.d.sync += Cat(self.pop, self.keep, self.last, self.context, self.odd).eq(beat)
+        m.d.sync += [self.pop.eq(pop), self.keep.eq(_below(keep, L))]
+        m.d.sync += Cat(self.last, self.context, self.odd).eq(beat)
         m.d.sync += [self.free.en.eq(ends), self.free.slot.eq(Cat(here, state.bank))]
         return m
+
+    def _gather(self, m: Module, masked: Value) -> Value:
+        """Return whether all are set, `Geometry.asked` cycles later."""
+        asked = self._geometry.asked
+        if not asked:
+            return masked.all()
+        chunks = Cat(masked[at : at + CHUNK].all() for at in range(0, self._lanes, CHUNK))
+        partly = later(m, chunks, min(asked, 2), "partly")
+        return later(m, partly.all(), asked - min(asked, 2), "all_valid")
+
+
+def _below(count: Value, lanes: int) -> Value:
+    """Return a bit for each lane: whether its number is below a count."""
+    bits = exact_log2(CHUNK)
+    number, rest = count[bits:], count[:bits]
+    above = [number > at for at in range(-(-lanes // CHUNK))]
+    here = [number == at for at in range(len(above))]
+    some = [rest > at for at in range(CHUNK)]
+    return Cat(
+        above[lane // CHUNK] | (here[lane // CHUNK] & some[lane % CHUNK]) for lane in range(lanes)
+    )

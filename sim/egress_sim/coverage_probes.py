@@ -175,7 +175,7 @@ class ProbedCore(Elaboratable):
         pushes, advances = _named(queue, "pushes"), _named(queue, "advances")
         here = sequencer.orders[0].contexts[g.push % g.contexts]
         start = sequencer.orders[0].start
-        for cycle in range(g.push - g.move + 1):
+        for cycle in range(g.push - g.begin):
             start = self._before(start, f"start_{number}_{cycle}")
         popped = self._before(sequencer.pop & sequencer.keep[number], f"pop_{number}")
         for context in range(g.contexts):

@@ -95,7 +95,7 @@ def run_lane(lane, records, *, stall=0.0, seed=0):
     widths = [{p.level_bits for group in record for p in group} for record in records]
     assert all(len(settings) <= 4 for settings in kinds)
     assert all(len(found) == 1 for found in widths)
-    turns = [sum((now - n) % C << n * (C // 2) for n in range(C)) for now in range(C)]
+    turns = [sum((now - n) % C << n * (C.bit_length() - 1) for n in range(C)) for now in range(C)]
     everything = [piece for context in contexts for piece in context.pieces]
     limit = 300 * len(records) + 10 * C * len(everything)
     limit += sum(len(p.words) + 2 * C * p.weights + 24 * len(p.words) * C for p in everything)
@@ -195,7 +195,7 @@ def run_lane(lane, records, *, stall=0.0, seed=0):
                 drive(ctx, "wide", widths[record] == {16})  # pyright: ignore
 
             ctx.set(lane.contexts.as_value(), turns[now % C])
-            banked, mover = contexts[(now - g.move + 2) % C], contexts[(now - g.move + 1) % C]
+            banked, mover = contexts[(now - g.begin + 1) % C], contexts[(now - g.begin) % C]
             popper = contexts[(now - g.push) % C]
             drive(ctx, "bank", banked.at % 2)
             starts = mover.may_start(record) and rng.random() >= stall
@@ -206,7 +206,7 @@ def run_lane(lane, records, *, stall=0.0, seed=0):
             # What is valid a turn after the start is so of what went before.
             pops = (
                 popper.working
-                and now > popper.given[-1].start + g.push - g.move + 1
+                and now > popper.given[-1].start + g.push - g.begin
                 and popper.valid
                 and rng.random() >= stall
             )

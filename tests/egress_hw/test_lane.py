@@ -19,7 +19,7 @@ BUFFER = 6
 
 geometries = st.builds(
     Geometry,
-    contexts=st.sampled_from([2, 4]),
+    contexts=st.sampled_from([2, 4, 8]),
     window=st.integers(9, 16),
     buffer=st.just(BUFFER),
     queue=st.sampled_from([4, 8]),
@@ -106,6 +106,8 @@ GEOMETRIES = [
     Geometry(2, 16, BUFFER, 8),
     Geometry(4, 10, BUFFER, 4),
     Geometry(4, 16, BUFFER, 8),
+    Geometry(8, 10, BUFFER, 4),
+    Geometry(8, 16, BUFFER, 8),
 ]
 each_geometry = pytest.mark.parametrize(
     "geometry", GEOMETRIES, ids=lambda g: f"{g.contexts}-{g.window}-{g.queue}"
@@ -219,7 +221,7 @@ def test_a_codeword_a_weight_within_the_window_gives_a_weight_each_turn(
     piece = piece_of(levels, setting, level_bits)
     results, _ = check_lane(Lane(geometry, level_bits), [[piece] * 2] * C)
     for given_ in (given_ for context in results for given_ in context):
-        first = given_.start + geometry.push + C + 2
+        first = given_.start + geometry.push - geometry.begin + 2 * C
         assert given_.pops == list(range(first, first + C * len(levels), C))
 
 

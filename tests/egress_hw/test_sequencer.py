@@ -105,7 +105,7 @@ class Lanes:
         """Give the lanes in ``keep``, and return `valid` as it is in the next cycle."""
         if start:
             self.known[starter] = False
-            self.clears[now + self.g.push - self.g.move + 1] = starter
+            self.clears[now + self.g.push - self.g.begin] = starter
         ready = self.ready[popper]
         for lane, count in enumerate(ready):
             if keep >> lane & 1:
@@ -138,12 +138,14 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
     limit = int(limit / (rate * (1 - full) * (1 - gap) * (1 - unready)))
 
     async def bench(ctx):
-        begun = given = 0  # groups, beats
+        begun = given = started = 0  # groups, beats, groups that the lanes were told of
+        decided = []  # what was busy, by cycle
         finished = True  # the record of the groups that have begun
         busy, filled = set(), set()  # slots of groups that have beats left; that are not freed yet
         offered, bank_before = False, None
-        gave, valid, was_ready = [0, 0], 0, False
-        await ctx.tick()  # turns begin with the first cycle
+        gave, valid, was_ready = [0] * geometry.popped, 0, False
+        # Turns begin with the first cycle.
+        await ctx.tick().repeat(geometry.told)
         for now in range(limit):
             group = groups[min(begun, len(groups) - 1)]
             may = begun < len(groups) and group.slot not in filled
@@ -159,9 +161,9 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
             assert all(ctx.get(o.as_value()) == ctx.get(order.as_value()) for o in dut.orders)
             places = [ctx.get(context) for context in order.contexts]
             assert places == [(places[0] - n) % contexts for n in range(contexts)]
-            starter, popper = places[geometry.move - 1], places[geometry.push % contexts]
+            starter, popper = places[geometry.begin], places[geometry.push % contexts]
             start, pop, keep = (ctx.get(s) for s in (order.start, order.pop, dut.keep))
-            assert pop == gave[-1 if contexts == 2 else -2]
+            assert pop == gave[-geometry.popped]
             if pop:
                 wanted = expected[len(cycles)]
                 assert (popper, wanted.odd, wanted.keep, wanted.last) == (
@@ -173,10 +175,13 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
             valid = model.step(now, starter, popper, start, keep if pop else 0)
             # The bank of a slot is told a cycle before its start, and in all turns after it.
             if start:
-                assert (starter, bank_before) == groups[begun - 1].slot
+                assert (starter, bank_before) == groups[started].slot
+                started += 1
             bank_before = ctx.get(order.bank)
-            looker = places[(geometry.move - 2) % contexts]
-            assert (looker, 1 - bank_before) not in busy
+            looker = places[(geometry.begin - 1) % contexts]
+            decided.append(set(busy))
+            if len(decided) >= geometry.told:
+                assert (looker, 1 - bank_before) not in decided[-geometry.told]
             assert ctx.get(dut.active) == bool(busy)
 
             gave.append(ctx.get(dut.gives))
@@ -226,7 +231,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
     return cycles
 
 
-SHAPES = [(lanes, contexts) for lanes in (1, 2, 3) for contexts in (2, 4)]
+SHAPES = [(lanes, contexts) for lanes in (1, 2, 3) for contexts in (2, 4, 8)]
 each_shape = pytest.mark.parametrize(("lanes", "contexts"), SHAPES)
 
 AROUND = {
@@ -275,7 +280,7 @@ def test_with_all_ready_a_beat_comes_every_cycle_once_all_contexts_have_begun(la
     assert cycles[-1] - cycles[0] + 1 <= 3 * of_round + 2 * contexts * (contexts + 3)
 
 
-@pytest.mark.parametrize("contexts", [2, 4])
+@pytest.mark.parametrize("contexts", [2, 4, 8])
 def test_many_lanes_wait_for_the_slowest_of_a_beat(contexts):
     # More than are summed up in one step.
     groups = some_groups(random.Random(contexts), 19, contexts, 2, 9)

@@ -121,7 +121,7 @@ def sealed(
     # One segment, of context 0 and bank 0, once the lane has the descriptor in its registers.
     warm, begun = Signal(range(C + 1)), Signal()
     m.d.sync += warm.eq(Mux(warm == C, warm, warm + 1))
-    start = (warm == C) & ~begun & (places[g.move - 1] == 0)
+    start = (warm == C) & ~begun & (places[g.begin] == 0)
     m.d.sync += begun.eq(begun | start)
     bench.watch("start", start)
     given = {"contexts": Cat(places), "start": start}
