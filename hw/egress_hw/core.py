@@ -152,7 +152,10 @@ class Core(wiring.Component):
         many = lanes > MANY_LANES
         self.window = window or default_window(lanes, max_level_bits)
         self.queue = queue or (4 if many else 16)
-        self.geometry = Geometry(contexts, self.window, self.buffer, self.queue)
+        # Of a core that is not large a device may have fewer multipliers than lanes.
+        self.geometry = Geometry(
+            contexts, self.window, self.buffer, self.queue, multiplies=many and contexts == 8
+        )
         super().__init__(
             {
                 "i": In(stream.Signature(bus)),

@@ -21,6 +21,9 @@ class Geometry:
     queue : int
         Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
         are dense for long. Few are kept in LUTs, more in block RAM (`queue_in_block`).
+    multiplies : bool
+        With 8 contexts only: a multiplier of the device brings a codeword's bits to the right,
+        where else some 45 LUTs do.
 
     Raises
     ------
@@ -32,6 +35,7 @@ class Geometry:
     window: int = 10
     buffer: int = 7
     queue: int = 16
+    multiplies: bool = False
 
     def __post_init__(self) -> None:
         if self.contexts not in (2, 4, 8):
@@ -42,6 +46,8 @@ class Geometry:
             )
         if not 5 <= self.buffer <= 11:
             raise ValueError(f"buffer must be within 5..11, not {self.buffer!r}")
+        if self.multiplies and self.contexts != 8:
+            raise ValueError(f"multiplies must be False with {self.contexts} contexts")
         if self.queue not in (4, 8, 16, 32):
             raise ValueError(f"queue must be 4, 8, 16 or 32, not {self.queue!r}")
 

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from egress.record import BUFFER_RANGE, FIXED_WORDS, MAX_SETTINGS
 from egress.setting import Mode
+from egress_hw.bits import later
 from egress_hw.signatures import WORD_BITS, SettingLayout
 
 MAX_HEADER_WORDS = FIXED_WORDS + MAX_SETTINGS
@@ -50,6 +51,11 @@ class HeaderFields(wiring.Component):
     Magic, version and CRC are the parser's to check. Every other rule on the header is checked
     here, except that ``words`` must hold the segments.
 
+    Parameters
+    ----------
+    pipelined : bool
+        Whether there are two cycles to look at a word; no word is given in the next then.
+
     Members
     -------
     word, index, write : :py:`In(32)`, :py:`In(range(9))`, :py:`In(1)`
@@ -58,7 +64,8 @@ class HeaderFields(wiring.Component):
     fields : :py:`Out(fields_layout())`
         Registered; each field stays until its word of the next header.
     bad : :py:`Out(1)`
-        A rule is broken by a word since that with index 0; known a cycle after it.
+        A rule is broken by a word since that with index 0; known a cycle after it, or two if
+        ``pipelined``.
     """
 
     word: Signal
@@ -67,7 +74,8 @@ class HeaderFields(wiring.Component):
     fields: data.View
     bad: Signal
 
-    def __init__(self) -> None:
+    def __init__(self, *, pipelined: bool = False) -> None:
+        self._pipelined = pipelined
         super().__init__(
             {
                 "word": In(WORD_BITS),
@@ -81,8 +89,15 @@ class HeaderFields(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         wrong = Signal()
+        counts, breach, begins = self.write, wrong, self.index == 0
+        if self._pipelined:
+            counts, breach, begins = (
+                later(m, value, 1, name)
+                for value, name in ((counts, "counts"), (breach, "breach"), (begins, "begins"))
+            )
+        with m.If(counts):
+            m.d.sync += self.bad.eq((self.bad | breach) & ~begins)
         with m.If(self.write):
-            m.d.sync += self.bad.eq((self.bad | wrong) & (self.index != 0))
             with m.Switch(self.index):
                 with m.Case(1):
                     m.d.comb += wrong.eq(self._wrong_word())

@@ -143,7 +143,13 @@ def judge(
 
 
 def pass_bits(
-    m: Module, geometry: Geometry, step: Any, now: Any, bits: Value, take: Signal, longer: Signal
+    m: Module,
+    geometry: Geometry,
+    step: Any,
+    now: Any,
+    bits: Value,
+    take: Value,
+    longer: Value,
 ) -> Value:
     """Return the bits that were passed, lowest the last, with a one before them in a field.
 
@@ -152,15 +158,23 @@ def pass_bits(
     width = len(bits)
     lead = Signal()
     m.d.comb += lead.eq(now.first | (~step.phase[2] & step.field))
+    cycles = geometry.add - geometry.move
+    amount = take[: width.bit_length()]
+    if geometry.multiplies:
+        # They are brought to the left, and what is above is kept.
+        power = Cat(Mux(longer, amount == n - 1, amount == n) for n in range(width + 1))
+        product = Signal(2 * width + 1)
+        lifted = later(m, Cat(bits, lead), 1, "lifted")
+        m.d.comb += product.eq(lifted * later(m, power, 1, "power"))
+        return later(m, product[width:], cycles - 1, "passed")
     with_lead = Cat(bits, lead, Const(0, width))
     # With 8 contexts there is a cycle more: the largest shifts are made in the first.
-    cycles = geometry.add - geometry.move
-    amount, low = take[: width.bit_length()], 2 if cycles > 1 else 0
+    low = 2 if cycles > 1 else 0
     taken = shift_left(with_lead, amount[low:], width + 2 + (1 << low) - 1, 1 << low)
-    taken = later(m, taken, cycles - 1 if low else 0, "taken")
     if low:
+        taken = later(m, taken, 1, "taken")
         taken = shift_left(taken, later(m, amount[:low], 1, "amount"), width + 2)
         longer = later(m, longer, 1, "longer_then")
     passed = Signal(width + 1)
     m.d.comb += passed.eq(Mux(longer, taken, taken[1:]))
-    return later(m, passed, 1 if cycles else 0, "passed")
+    return later(m, passed, cycles - (1 if low else 0), "passed")

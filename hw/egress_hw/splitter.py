@@ -112,7 +112,7 @@ class Splitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.header = self._header = HeaderFields()
+        m.submodules.header = self._header = HeaderFields(pipelined=self._columns > 1)
         m.submodules.dealer = self._dealer = SegmentDealer()
         # The word of a record's header, whether it is there and the first of a beat of the bus, and
         # whether it is taken; and whether it is the header's, and not padding.

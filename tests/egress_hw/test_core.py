@@ -66,7 +66,10 @@ def final_status(run):
 
 
 shapes = st.sampled_from(
-    [(1, 32, 2), (1, 64, 4), (2, 32, 4), (2, 128, 2), (3, 64, 2), (4, 128, 4), (5, 32, 2)]
+    [
+        (1, 32, 2), (1, 64, 4), (2, 32, 4), (2, 128, 2), (3, 64, 2), (4, 128, 4), (5, 32, 2),
+        (1, 32, 8), (2, 64, 8), (9, 128, 8),
+    ]
 )
 
 
@@ -84,7 +87,7 @@ def test_gives_what_the_reference_decodes(shape, output, records, gaps, stalls):
     assert not run.seen["error"]
 
 
-@pytest.mark.parametrize(("bus", "contexts"), [(32, 2), (64, 4), (128, 2)])
+@pytest.mark.parametrize(("bus", "contexts"), [(32, 2), (64, 4), (128, 2), (64, 8)])
 def test_small_records_come_back_to_back(bus, contexts):
     records = [make_record(seed, weights=1 + seed % 3, segment_weights=1) for seed in range(6)]
     records.append(make_record(7, weights=41, segment_weights=20))
