@@ -63,21 +63,27 @@ def shift_left(bits: Value, amount: Value, width: int, unit: int = 1) -> Value:
 
 
 def shift_left_fast(
-    m: Module, platform: object, name: str, bits: Value, amount: Value, width: int
+    m: Module,
+    platform: object,
+    name: str,
+    bits: Value,
+    amount: Value,
+    width: int,
+    unit: int = 1,
 ) -> Value:
-    """Shift as `shift_left` does, by the 3 bits of ``amount``, in one slice of LUTs if there is.
+    """Shift as `shift_left` does, by 2 or 3 bits of ``amount``, in one slice of LUTs if there is.
 
     On an ECP5 a slice's multiplexers join 4 LUTs without a wire between them. The tools find that
     only at a tenth more LUTs everywhere, so it is said here.
     """
     if not is_ecp5(platform):
-        return shift_left(bits, amount, width)
+        return shift_left(bits, amount, width, unit)
     outputs = Signal(width, name=name)
     for place in range(width):
-        sources = [len(bits) - width + place - n for n in range(8)]
+        sources = [len(bits) - width + place - n * unit for n in range(1 << len(amount))]
         values = [bits[at] if at >= 0 else Const(0, 1) for at in sources]
-        luts, pairs = Signal(4, name=f"{name}_{place}"), Signal(2, name=f"{name}_{place}_pairs")
-        for pair in range(4):
+        luts = Signal(len(values) // 2, name=f"{name}_{place}")
+        for pair in range(len(luts)):
             m.submodules += Instance(
                 "LUT4",
                 p_INIT=Const(0b1100101011001010, 16),  # C ? B : A
@@ -87,7 +93,8 @@ def shift_left_fast(
                 i_D=Const(0, 1),
                 o_Z=luts[pair],
             )
-        for pair in range(2):
+        pairs = Signal(len(luts) // 2, name=f"{name}_{place}_pairs")
+        for pair in range(len(pairs)):
             m.submodules += Instance(
                 "PFUMX",
                 i_ALUT=luts[2 * pair + 1],
@@ -95,9 +102,12 @@ def shift_left_fast(
                 i_C0=amount[1],
                 o_Z=pairs[pair],
             )
-        m.submodules += Instance(
-            "L6MUX21", i_D0=pairs[0], i_D1=pairs[1], i_SD=amount[2], o_Z=outputs[place]
-        )
+        if len(pairs) == 1:
+            m.d.comb += outputs[place].eq(pairs)
+        else:
+            m.submodules += Instance(
+                "L6MUX21", i_D0=pairs[0], i_D1=pairs[1], i_SD=amount[2], o_Z=outputs[place]
+            )
     return outputs
 
 

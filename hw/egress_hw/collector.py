@@ -90,10 +90,12 @@ class Collector(wiring.Component):
         arrives, keep, last = Signal(), Signal(L), Signal()
         m.d.sync += [arrives.eq(self.pop), keep.eq(self.keep), last.eq(self.last)]
 
-        written, read = Signal(range(DEPTH)), Signal(range(DEPTH))
-        held = Signal(range(DEPTH + 1))  # in the memories and on the way there
-        m.d.sync += written.eq(written + arrives)
         waits, takes, advance = Signal(), Signal(), Signal()
+        written, read = Signal(range(DEPTH)), Signal(range(DEPTH))
+        next_written, next_read = Signal(range(DEPTH)), Signal(range(DEPTH))
+        held = Signal(range(DEPTH + 1))  # in the memories and on the way there
+        m.d.comb += [next_written.eq(written + arrives), next_read.eq(read + takes)]
+        m.d.sync += [written.eq(next_written), read.eq(next_read)]
         # What was written in the cycle before can be read.
         stored = Signal(range(DEPTH + 1))
         m.d.sync += stored.eq(stored + arrives - takes)
@@ -101,15 +103,15 @@ class Collector(wiring.Component):
         m.d.comb += takes.eq(waits & advance)
         m.d.sync += held.eq(held + self.gives - takes)
         m.d.sync += self.room.eq(held + self.gives < DEPTH)
-        m.d.sync += read.eq(read + takes)
 
-        def queue(value: Any, name: str, moves: Signal) -> Any:
+        def queue(value: Any, name: str, moves: Signal, pointers: Any) -> Any:
             memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_PLAIN)
             m.submodules[name] = memory
             write = memory.write_port()
-            m.d.comb += [write.en.eq(arrives), write.addr.eq(written), write.data.eq(value)]
+            m.d.comb += Cat(write.en, write.addr).eq(pointers[: 1 + len(written)])
+            m.d.comb += write.data.eq(value)
             port = memory.read_port(domain="comb")
-            m.d.comb += port.addr.eq(read)
+            m.d.comb += port.addr.eq(pointers[1 + len(written) :])
             found = Signal(value.shape(), name=f"{name}_found", reset_less=True)
             with m.If(moves):
                 m.d.sync += found.eq(port.data)
@@ -117,7 +119,7 @@ class Collector(wiring.Component):
 
         # What goes along with the levels: once for all, and for each chunk of lanes.
         there = Signal()
-        ends = queue(last, "last", advance)
+        ends = queue(last, "last", advance, Cat(arrives, written, read))
         with m.If(advance):
             m.d.sync += there.eq(waits)
         inside = self._delay(m, Cat(there, ends), stages + 1, advance, "main")
@@ -128,14 +130,18 @@ class Collector(wiring.Component):
         chunks = ceil(L / CHUNK)
         valids = copies(m, platform, valid_next, chunks, "valid")
         steps = copies(m, platform, self.step, chunks, "step")
-        for chunk, (valid, step) in enumerate(zip(valids, steps, strict=True)):
+        pointers = [Cat(arrives, written, read)]
+        if chunks > 1:
+            following = Cat(self.pop, next_written, next_read)
+            pointers = copies(m, platform, following, chunks, "pointers")
+        for chunk, (valid, step, pointer) in enumerate(zip(valids, steps, pointers, strict=True)):
             moves = Signal(name=f"advance_{chunk}")
             m.d.comb += moves.eq(self.o.ready | ~valid)
             lanes = range(chunk * CHUNK, min(L, (chunk + 1) * CHUNK))
             along = []
             for number in lanes:
                 queued = Cat(self.levels[number].as_value(), keep[number])
-                found = queue(queued, f"queue_{number}", moves)
+                found = queue(queued, f"queue_{number}", moves, pointer)
                 level: Any = data.View(level_layout(self._level_bits), found[:-1])
                 kept = found[-1]
                 m.submodules[f"dequantizer_{number}"] = dequantizer = self.dequantizers[number]

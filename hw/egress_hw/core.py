@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from egress.errors import Reason
 from egress.record import BUFFER_RANGE, MAX_SETTINGS, PROFILES
 from egress.setting import Mode
+from egress_hw.bits import copies
 from egress_hw.class_table import ClassTable, entry_layout, threshold_of
 from egress_hw.collector import Collector
 from egress_hw.geometry import Geometry
@@ -233,6 +234,9 @@ class Core(wiring.Component):
         m.d.sync += [fill.eq(table.write), fill_address.eq(table.address)]
         m.d.sync += fill_entry.eq(table.entry)
         stores = self._broadcast(m, intake)
+        # Lanes look at these long after a record began.
+        of_lanes: Any = Cat(current.parity, current.wide)
+        chunks = copies(m, platform, of_lanes, -(-L // CHUNK), "of_lanes")
         for number in range(L):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
@@ -252,8 +256,7 @@ class Core(wiring.Component):
                 lane.bank.eq(order.bank),
                 lane.start.eq(order.start),
                 lane.pop.eq(order.pop),
-                lane.parity.eq(current.parity),
-                lane.wide.eq(current.wide),
+                Cat(lane.parity, lane.wide).eq(chunks[number // CHUNK]),
                 sequencer.valid[number].eq(lane.valid),
             ]
             level: Any = collector.levels[number]

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import Mode
-from egress_hw.bits import later, shift_left
+from egress_hw.bits import later, shift_left, shift_left_fast
 from egress_hw.class_table import (
     ADDRESS_BITS,
     OFFSET_BITS,
@@ -235,6 +235,8 @@ class Lane(wiring.Component):
             low=later(m, base_low, 1, "low"),
         )
         take, longer, beyond = move(m, g, entry, now, place, next_position, upper_address)
+        if g.multiplies:
+            take = (take + longer)[: g.window.bit_length()]
         late = g.move - g.enter
         entry, step, now = (
             later(m, value, late, name)
@@ -304,10 +306,12 @@ class Lane(wiring.Component):
         upper_half, lower_half = self._memories(m, platform, *addresses)
         waits = g.align - g.fetch + 1
         place = later(m, position[:5], g.fetch - 1, "turn")
-        turned = shift_left(Cat(upper_half, lower_half, upper_half), place[4:], g.window + 15, 16)
+        around = Cat(upper_half, lower_half, upper_half)
         if g.fetch > 1:
-            turned = shift_left(turned, place[3:4], g.window + 7, 8)
+            turned = shift_left_fast(m, platform, "turned", around, place[3:], g.window + 7, 8)
             place = place[:3]
+        else:
+            turned = shift_left(around, place[4:], g.window + 15, 16)
         return later(m, turned, waits, "halves"), later(m, place[:4], waits, "place")
 
     def _seek(

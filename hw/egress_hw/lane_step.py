@@ -55,8 +55,12 @@ def see(
     The window is filled in cycle `Geometry.align`; what is seen is told in cycle `Geometry.index`.
     """
     halves = shift_left(halves, place[3:], geometry.window + 7, 8)
+    bits = 3
+    if geometry.fetch > 1:
+        # There is time for what takes fewer LUTs.
+        halves, bits = shift_left(halves, place[2:], geometry.window + 3, 4), 2
     m.d.comb += window.eq(
-        shift_left_fast(m, platform, "aligned", halves, place[:3], geometry.window)
+        shift_left_fast(m, platform, "aligned", halves, place[:bits], geometry.window)
     )
     looked = later(m, window, geometry.seek - geometry.align, "looked")
     zeros, none = seek(looked[-SOUGHT_BITS:])
@@ -153,6 +157,7 @@ def pass_bits(
 ) -> Value:
     """Return the bits that were passed, lowest the last, with a one before them in a field.
 
+    Where `Geometry.multiplies`, ``take`` tells of all of them; else ``longer`` of one more.
     Given in cycle `Geometry.move`, and told in cycle `Geometry.add`.
     """
     width = len(bits)
@@ -162,7 +167,7 @@ def pass_bits(
     amount = take[: width.bit_length()]
     if geometry.multiplies:
         # They are brought to the left, and what is above is kept.
-        power = Cat(Mux(longer, amount == n - 1, amount == n) for n in range(width + 1))
+        power = Cat(amount == n for n in range(width + 1))
         product = Signal(2 * width + 1)
         lifted = later(m, Cat(bits, lead), 1, "lifted")
         m.d.comb += product.eq(lifted * later(m, power, 1, "power"))
