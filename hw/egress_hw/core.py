@@ -86,8 +86,8 @@ class Core(wiring.Component):
     max_level_bits : int
         8, or 16 for streams of either width. Fixes the width of ``"level"`` outputs.
     buffer : str or int
-        Profile of the streams, ``"small"`` or ``"large"``, or the base-2 logarithm of the largest
-        segment in words, 5..11. Every lane has room for ``2 * contexts`` such segments.
+        Profile of the streams, ``"tiny"``, ``"small"`` or ``"large"``, or the base-2 logarithm of
+        the largest segment in words, 5..11. Every lane has room for ``2 * contexts`` such segments.
     bus : int
         Bits a beat of the input: 32, 64 or 128. Where the lanes are fewer than its words, or odd in
         number, words are taken no faster than one or two a cycle (`loaders_of`).
@@ -376,4 +376,6 @@ def buffer_exponent(buffer: str | int) -> int:
         return PROFILES[buffer]
     if isinstance(buffer, int) and low <= buffer <= high:
         return buffer
-    raise ValueError(f"buffer must be small, large or within {low}..{high}, not {buffer!r}")
+    raise ValueError(
+        f"buffer must be {', '.join(PROFILES)} or within {low}..{high}, not {buffer!r}"
+    )

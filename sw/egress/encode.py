@@ -62,7 +62,7 @@ def encode(
     level_bits : int or None
         8 or 16; by default the narrower that holds all levels.
     profile : str
-        ``"large"`` (2048 bytes of segment buffer) or ``"small"`` (512 bytes).
+        ``"large"`` (2048 bytes of segment buffer), ``"small"`` (512) or ``"tiny"`` (256).
     interleave : int
         Deal weights in turn to this many segments (1..256); 1 keeps runs of consecutive weights.
     lanes : int

@@ -19,8 +19,8 @@ MAX_SEGMENT_WEIGHTS = 0xFFFF
 MIN_SEGMENT_WORDS = 2
 BUFFER_RANGE = (5, 11)
 
-PROFILES = {"small": 7, "large": 9}
-"""Value of the header's ``buffer`` field by profile: 512 and 2048 bytes of segment buffer."""
+PROFILES = {"tiny": 6, "small": 7, "large": 9}
+"""Value of the header's ``buffer`` field by profile: 256, 512 and 2048 bytes of segment buffer."""
 
 
 def crc16(data: bytes, value: int = 0xFFFF) -> int:

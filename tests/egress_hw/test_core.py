@@ -67,8 +67,16 @@ def final_status(run):
 
 shapes = st.sampled_from(
     [
-        (1, 32, 2), (1, 64, 4), (2, 32, 4), (2, 128, 2), (3, 64, 2), (4, 128, 4), (5, 32, 2),
-        (1, 32, 8), (2, 64, 8), (9, 128, 8),
+        (1, 32, 2),
+        (1, 64, 4),
+        (2, 32, 4),
+        (2, 128, 2),
+        (3, 64, 2),
+        (4, 128, 4),
+        (5, 32, 2),
+        (1, 32, 8),
+        (2, 64, 8),
+        (9, 128, 8),
     ]
 )
 
@@ -359,10 +367,10 @@ def test_busy_from_the_first_word_to_the_last_beat():
         ({"output": "int8"}, "output must be level, float32 or bfloat16, not 'int8'"),
         ({"max_level_bits": 4}, "max_level_bits must be 8 or 16, not 4"),
         ({"bus": 48}, "bus must be 32, 64 or 128, not 48"),
-        ({"contexts": 3}, "contexts must be 2 or 4, not 3"),
+        ({"contexts": 3}, "contexts must be 2, 4 or 8, not 3"),
         ({"window": 8}, r"window must be within 9\.\.16, not 8"),
-        ({"buffer": "huge"}, r"buffer must be small, large or within 5\.\.11, not 'huge'"),
-        ({"buffer": 12}, r"buffer must be small, large or within 5\.\.11, not 12"),
+        ({"buffer": "huge"}, r"buffer must be tiny, small, large or within 5\.\.11, not 'huge'"),
+        ({"buffer": 12}, r"buffer must be tiny, small, large or within 5\.\.11, not 12"),
     ],
 )
 def test_wrong_parameters_are_refused(arguments, message):

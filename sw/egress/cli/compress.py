@@ -107,9 +107,9 @@ def add_coding(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--profile",
-        choices=("large", "small"),
+        choices=("large", "small", "tiny"),
         default="large",
-        help="segment buffer of the decoder: 2048 or 512 bytes (default large)",
+        help="segment buffer of the decoder: 2048, 512 or 256 bytes (default large)",
     )
     parser.add_argument(
         "--interleave",

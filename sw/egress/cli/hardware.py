@@ -143,7 +143,7 @@ def _add_core(
     parser.add_argument(
         "--buffer",
         choices=tuple(PROFILES),
-        help="segment buffer, 2048 or 512 bytes"
+        help="segment buffer: 2048, 512 or 256 bytes"
         + (" (default: small on iCE40, large elsewhere)" if width else " (default: as the file)"),
     )
 
