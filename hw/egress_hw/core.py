@@ -180,9 +180,13 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), intake.i)
         if L > 1:
             # The intake and the sequencer are far from each other in a large core.
-            m.submodules.groups = groups = StreamSlice(group_layout(L, C))
-            wiring.connect(m, intake.groups, groups.i)
-            wiring.connect(m, groups.o, sequencer.groups)
+            before = intake.groups
+            for number in range(2 if C > 4 else 1):
+                groups = StreamSlice(group_layout(L, C))
+                m.submodules[f"groups_{number}"] = groups
+                wiring.connect(m, before, groups.i)
+                before = groups.o
+            wiring.connect(m, before, sequencer.groups)
         else:
             wiring.connect(m, intake.groups, sequencer.groups)
         wiring.connect(m, collector.o, wiring.flipped(self.o))

@@ -6,13 +6,11 @@ from typing import Any
 from amaranth.hdl import Array, Cat, Mux, Signal
 
 from egress_hw import lane_queue
-from egress_hw.formal import Bench, Unbounded
+from egress_hw.formal import Bench, Bounded, Unbounded
 from egress_hw.geometry import Geometry
 from tests.egress_hw.formal.catalogue import Proof, mutated
 
 QUEUE = 4
-LATE = 2
-"""Cycles from `found` to the push."""
 
 
 def owed(contexts: int, module: Any = lane_queue) -> Bench:
@@ -52,7 +50,7 @@ def owed(contexts: int, module: Any = lane_queue) -> Bench:
     m.d.sync += Array(begun)[mean].eq(may & ~ends & ~found.start)
 
     def late(value: Any, name: str) -> Any:
-        for cycle in range(LATE):
+        for cycle in range(g.push - g.mean):
             value = bench.before(value, f"{name}_{cycle}")
         return value
 
@@ -79,7 +77,7 @@ def owed(contexts: int, module: Any = lane_queue) -> Bench:
     return bench
 
 
-def proof(contexts: int) -> Proof:
+def proof(contexts: int, bounded: int = 0) -> Proof:
     def of(changes: dict[str, str]) -> Callable[[], Bench]:
         return lambda: owed(contexts, mutated("egress_hw.lane_queue", changes))
 
@@ -87,7 +85,7 @@ def proof(contexts: int) -> Proof:
         "a segment gives as many weights as codewords were good before the first that was not, "
         "then errors",
         f"lane_queue.LaneQueue(contexts={contexts}, queue={QUEUE}), without runs",
-        Unbounded(),
+        Bounded(bounded) if bounded else Unbounded(),
         lambda: owed(contexts),
         {
             "an error is given once": of(
@@ -101,6 +99,7 @@ def proof(contexts: int) -> Proof:
 ROOM = {
     2: {"(waiting[:bits] <= D - 2)": "(waiting[:bits] <= D)"},
     4: {"(written - read)[:bits] <= D - 2": "(written - read)[:bits] <= D"},
+    8: {"(written - read)[:bits] <= D - 2": "(written - read)[:bits] <= D"},
 }
 
-PROOFS = [proof(2), proof(4)]
+PROOFS = [proof(2), proof(4), proof(8, 48)]

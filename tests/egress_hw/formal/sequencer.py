@@ -9,12 +9,6 @@ from egress_hw.formal import Bench, Bounded, Unbounded
 from egress_hw.geometry import Geometry
 from tests.egress_hw.formal.catalogue import Proof, mutated
 
-POP_AFTER = {2: 1, 4: 2}
-"""Cycles from `gives` to `pop`, by contexts."""
-
-VALID_BEFORE = {2: 1, 4: 3}
-"""Cycles from a lane's `valid` that is looked at to the `pop`."""
-
 
 def offer_groups(bench: Bench, dut: Any, contexts: int, most: int) -> Any:
     """Offer groups as `GroupQueue` does, of at most ``most`` beats; return the port."""
@@ -129,11 +123,12 @@ def signals(contexts: int, lanes: int, most: int, module: Any = sequencer) -> Be
     for name in ("gives", "pop", "last", "keep"):
         bench.watch(name, getattr(dut, name))
     bench.claim("beats are given only into room", ~dut.gives | dut.room)
-    gave = earlier(dut.gives, POP_AFTER[C], "gave")
+    popped = Geometry(C, 9, 5).popped
+    gave = earlier(dut.gives, popped, "gave")
     bench.claim("what is given is popped", dut.pop == gave)
-    finished = earlier(dut.finished, POP_AFTER[C], "finished")
+    finished = earlier(dut.finished, popped, "finished")
     bench.claim("a record's last beat finishes it", (dut.pop & dut.last) == finished)
-    valid = earlier(dut.valid, VALID_BEFORE[C], "valid")
+    valid = earlier(dut.valid, C - 1, "valid")
     for lane in range(lanes):
         bench.claim(f"{lane}: only valid weights", ~(dut.pop & dut.keep[lane]) | valid[lane])
     bench.claim("lane 0 is of every beat", ~dut.pop | dut.keep[0])
@@ -152,7 +147,7 @@ def goes_on(contexts: int, lanes: int, most: int, module: Any = sequencer) -> Be
         bench.m.d.sync += silent.eq(0)
     with bench.m.Elif(silent <= limit):
         bench.m.d.sync += silent.eq(silent + 1)
-    for name in ("pop", "start"):
+    for name in ("pop", "begin"):
         bench.watch(name, getattr(dut, name))
     bench.claim(f"no {limit} cycles pass without a beat", silent <= limit)
     return bench
@@ -174,7 +169,7 @@ def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof
             {
                 "a beat too few": of(
                     order,
-                    {"kept.beat + 1 == kept.lengths[-1]": "kept.beat + 2 >= kept.lengths[-1]"},
+                    {"looked.beat + 1 == looked": "looked.beat + 2 >= looked"},
                 ),
                 "contexts do not wait": of(order, {"mine.eq(here == next_context)": "mine.eq(1)"}),
             },
