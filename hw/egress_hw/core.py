@@ -362,6 +362,15 @@ class Core(wiring.Component):
         m.d.comb += self.idle.eq(Mux(self.o.valid, Idle.NONE.value, cause))
 
 
+def suited(lanes: int) -> tuple[int, str]:
+    """Contexts, and profile of the streams, that suit cores of so many lanes on an ECP5.
+
+    Many lanes take up a whole device: registers on long wires need contexts, and these short
+    segments, so that a lane has no more block RAM.
+    """
+    return (8, "tiny") if lanes > MANY_LANES else (4, "small")
+
+
 def default_window(lanes: int, max_level_bits: int) -> int:
     """Bits that a lane decodes in a step, unless it is said."""
     return 16 if max_level_bits == 16 else 10 if lanes > MANY_LANES else 12

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from egress_hw.core import default_window
-from egress_hw.signatures import Output
+from egress_hw.signatures import MANY_LANES, Output
 
 _RESULTS = Path(__file__).parents[2] / "docs" / "results" / "hardware.json"
 
@@ -31,11 +31,13 @@ def measured_lines(
     """
     # The benchmark's cores have these; the buffer is a matter of block RAM.
     usual = default_window(lanes, 8)
-    if (output, max_level_bits) != ("bfloat16", 8) or (window or usual) != usual:
+    usual_output = "level" if lanes > MANY_LANES else "bfloat16"
+    if (output, max_level_bits) != (usual_output, 8) or (window or usual) != usual:
         return []
     if not results.is_file():
         return []
-    name = f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}, {contexts} contexts"
+    levels = ", levels" if output == "level" else ""
+    name = f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}{levels}, {contexts} contexts"
     found = [
         f"{row['family']}: {row['luts']:,} LUTs, {row['flops']:,} flops, "
         f"{row['block_rams']} block RAMs, {row['fmax_mhz']:.1f} MHz"
@@ -43,6 +45,7 @@ def measured_lines(
         if row["name"] == name and row.get("fmax_mhz")
     ]
     if found:
-        small = "" if buffer == "small" else ", with the small profile's buffer"
+        usual_buffer = "tiny" if contexts == 8 else "small"
+        small = "" if buffer == usual_buffer else f", with the {usual_buffer} profile's buffer"
         found.insert(0, f"out of context, median of the placements{small}")
     return found

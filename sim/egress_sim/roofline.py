@@ -10,18 +10,18 @@ import numpy as np
 from egress import encode
 from egress.bench.data import generalized_gaussian
 from egress.tensors import open_tensors
+from egress_hw.core import suited
 from egress_hw.tools import Progress
 from egress_sim.result import SimulationResult
 from egress_sim.runner import SimulationError
 from egress_sim.simulate import simulate
 
-CONTEXTS = 4
 RATES = {0.5: 1.16, 1.2: 1.54, 2.6: 2.72, 6.0: 7.6}
 """Bits a weight in the codes of the format, and the rate of
 `egress.bench.data.generalized_gaussian` that gives them."""
 
-SEGMENT_BITS = 8 * 480
-"""About what the encoder puts into a segment of the small profile."""
+FILLED_BITS = {"tiny": 8 * 232, "small": 8 * 480}
+"""About what the encoder puts into a segment, by profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,8 @@ class Source:
 
     def stream(self, lanes: int) -> bytes:
         """Encode for a core of so many lanes; the records of all tensors."""
-        options: dict[str, Any] = {"profile": "small", "lanes": lanes * CONTEXTS, "threads": 1}
+        contexts, profile = suited(lanes)
+        options: dict[str, Any] = {"profile": profile, "lanes": lanes * contexts, "threads": 1}
         return b"".join(encode(tensor.ravel(), **options) for tensor in self.tensors)
 
 
@@ -89,8 +90,9 @@ def drawn(
 
     They fill whole rounds, of a segment for each context of each lane: two at least.
     """
+    contexts, profile = suited(lanes)
     for bits in rates:
-        a_round = int(lanes * CONTEXTS * SEGMENT_BITS / bits)
+        a_round = int(lanes * contexts * FILLED_BITS[profile] / bits)
         weights = a_round * max(2, round(beats * lanes / a_round))
         yield Source(name="drawn", tensors=(generalized_gaussian(RATES[bits], weights),))
 
@@ -147,14 +149,15 @@ def measure(
     for count in lanes:
         for source in sources or drawn(count, beats):
             stream = source.stream(count)
+            contexts, profile = suited(count)
             for bus in buses:
                 found = simulate(
                     stream,
                     lanes=count,
                     output="level",
-                    buffer="small",
+                    buffer=profile,
                     bus=bus,
-                    contexts=CONTEXTS,
+                    contexts=contexts,
                     engine="fast",
                     progress=progress,
                 )

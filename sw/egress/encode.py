@@ -16,7 +16,8 @@ from egress.setting import Setting, max_level
 from egress.statistics import Statistics, gather
 from egress.write import write_segments
 
-MAX_LANES = 256
+MAX_LANES = 1024
+"""Of a core, times its contexts."""
 
 
 def _checked_levels(levels: ArrayLike, level_bits: int | None) -> tuple[Levels, int]:

@@ -16,7 +16,7 @@ def test_drawn_levels_take_the_bits_that_are_asked_for(source):
 
 
 def test_drawn_streams_fill_whole_rounds_and_two_at_least():
-    a_round = int(8 * roofline.CONTEXTS * roofline.SEGMENT_BITS / 6)
+    a_round = int(8 * 4 * roofline.FILLED_BITS["small"] / 6)
     [short], [long] = roofline.drawn(8, 10, [6.0]), roofline.drawn(8, 7 * a_round // 8, [6.0])
     assert (short.weights, long.weights) == (2 * a_round, 7 * a_round)
 

@@ -10,12 +10,13 @@ from amaranth.lib import wiring
 
 from egress.errors import ToolError
 from egress.setting import Mode
-from egress_hw.core import Core
+from egress_hw.core import Core, suited
 from egress_hw.geometry import Geometry
 from egress_hw.intake import BUS_BITS
 from egress_hw.lane import Lane
 from egress_hw.resources import Resources, TooLargeError
 from egress_hw.shapes import AllOffsets, FewBits
+from egress_hw.signatures import MANY_LANES, Output
 from egress_hw.synth import place_and_route
 from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder
 
@@ -45,8 +46,12 @@ DEVICES = {
 }
 """Devices of the rows, by a board that has them."""
 
+LARGE = "ulx3s-85f"
+"""That for which large cores are made."""
+
 CONTEXTS = dict.fromkeys(DEVICES, 4) | {"icebreaker": 2}
-"""Segments that a lane decodes in turn: fewer where cells are scarcer than nanoseconds."""
+"""Segments that a lane decodes in turn: fewer where cells are scarcer than nanoseconds. Large cores
+have what `egress_hw.core.suited` tells."""
 
 Report = Callable[[int, int, str], None]
 """Told how many rows of how many are done, and what is being done."""
@@ -85,13 +90,21 @@ class Row:
 
 
 def core(board_name: str, lanes: int) -> Row:
-    """Row of a whole core: all modes, 8-bit levels, bfloat16 output, the small profile."""
-    bus, contexts = bus_bits(lanes), CONTEXTS[board_name]
+    """Row of a whole core: all modes, 8-bit levels, bfloat16 output, the small profile.
+
+    A large one gives levels and is for streams of the tiny profile.
+    """
+    bus, contexts, profile = bus_bits(lanes), CONTEXTS[board_name], "small"
+    output: Output = "bfloat16"
+    name = f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}"
+    if lanes > MANY_LANES:
+        contexts, profile = suited(lanes)
+        output, name = "level", f"{name}, levels"
     return Row(
         group="core",
-        name=f"core, {lanes} lane{'s' if lanes > 1 else ''}, bus {bus}, {contexts} contexts",
+        name=f"{name}, {contexts} contexts",
         board=board_name,
-        factory=lambda: Core(lanes, "bfloat16", 8, "small", bus=bus, contexts=contexts),
+        factory=lambda: Core(lanes, output, 8, profile, bus=bus, contexts=contexts),
         lanes=lanes,
         weights_per_cycle=lanes,
         full_rate_bits=bus / lanes,
@@ -104,14 +117,21 @@ def bus_bits(lanes: int) -> int:
     return next((bus for bus in BUS_BITS if bus >= 8 * lanes), BUS_BITS[-1])
 
 
-def lane(board_name: str, modes: frozenset[Mode], name: str) -> Row:
-    """Row of a lane alone, with its memory of segments, for levels of 8 bits."""
-    contexts = CONTEXTS[board_name]
+def lane(board_name: str, modes: frozenset[Mode], name: str, large: bool = False) -> Row:
+    """Row of a lane alone, with its memory of segments, for levels of 8 bits.
+
+    If ``large``, as large cores have it.
+    """
+    geometry = Geometry(CONTEXTS[board_name])
+    if large:
+        lanes = MANY_LANES + 1
+        contexts, profile = suited(lanes)
+        geometry = Core(lanes, "level", 8, profile, contexts=contexts).geometry
     return Row(
         group="lane",
-        name=f"lane, {name}, {contexts} contexts",
+        name=f"lane, {name}, {geometry.contexts} contexts",
         board=board_name,
-        factory=lambda: Lane(Geometry(contexts), 8, modes),
+        factory=lambda: Lane(geometry, 8, modes),
     )
 
 
@@ -168,6 +188,8 @@ def rows(*, short: bool = False, lanes: Sequence[int] | None = None) -> list[Row
         found.append(lane(name, frozenset({Mode.PLAIN}), "plain mode"))
         if not short:
             found.append(lane(name, frozenset(Mode), "all modes"))
+            if name == LARGE:
+                found.append(lane(name, frozenset(Mode), "all modes", large=True))
             found += shapes(name)
         found += [core(name, number) for number in lanes]
     return found
