@@ -70,8 +70,9 @@ _COMMENTS = {
     "_status": "Keeps the first error; egress_hw.status.",
 }
 
-LATENCY_CYCLES = 40
-"""Bound of what was simulated: 17 for 1 lane and 2 contexts, 34 for 16 lanes and products."""
+LATENCY_CYCLES = {2: 40, 4: 40, 8: 64}
+"""Bounds, by contexts, of what was simulated: 17 for 1 lane and 2 contexts, 34 for 16 lanes and
+products, 57 for those and 8 contexts."""
 
 TABLE_CYCLES = 266
 """Of `egress_hw.class_table.ClassTable`, for a setting."""
@@ -172,7 +173,7 @@ Order of beats
 
 Rate and latency
   A beat a cycle, as long as codewords fit the window and the bus has the bits. A group is
-  decoded once all its segments are there and checked. The first beat comes {LATENCY_CYCLES} cycles
+  decoded once all its segments are there and checked. The first beat comes {LATENCY_CYCLES[contexts]} cycles
   after the last word of the first group at most, or, if that is later, once the class
   tables are filled: {TABLE_CYCLES} cycles at most for each setting of the record.
 
