@@ -137,7 +137,7 @@ def _head(core: AxiCore, name: str, measured: Sequence[str]) -> str:
     """Comment at the head of the file."""
     inner = core.core
     words, lanes, contexts = 1 << inner.buffer, inner.lanes, inner.contexts
-    width = len(core.m_axis_tdata) // lanes
+    width, latency = len(core.m_axis_tdata) // lanes, LATENCY_CYCLES[contexts]
     members = core.signature.members
     widths = {port: len(getattr(core, port)) if port in members else 1 for port in _MEANINGS}
     into = {port for port in _MEANINGS if port not in members or members[port].flow is In}
@@ -173,7 +173,7 @@ Order of beats
 
 Rate and latency
   A beat a cycle, as long as codewords fit the window and the bus has the bits. A group is
-  decoded once all its segments are there and checked. The first beat comes {LATENCY_CYCLES[contexts]} cycles
+  decoded once all its segments are there and checked. The first beat comes {latency} cycles
   after the last word of the first group at most, or, if that is later, once the class
   tables are filled: {TABLE_CYCLES} cycles at most for each setting of the record.
 

@@ -67,7 +67,9 @@ def lane_of(
     """Return a lane, and what stands for its memories and its queue."""
     outside = Outside(room)
     step = mutated("egress_hw.lane_step", changes)
-    module = mutated("egress_hw.lane", {}, outside.names | {"move": step.move})
+    memories = mutated("egress_hw.memories", {}, outside.names)
+    given = {"move": step.move, "read_block": memories.read_block}
+    module = mutated("egress_hw.lane", {}, outside.names | given)
 
     class Made(module.Lane):
         def __init__(self) -> None:
