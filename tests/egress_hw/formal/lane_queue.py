@@ -102,4 +102,4 @@ ROOM = {
     8: {"(written - read)[:bits] <= D - 2": "(written - read)[:bits] <= D"},
 }
 
-PROOFS = [proof(2), proof(4), proof(8, 48)]
+PROOFS = [proof(2), proof(4), proof(8, 80)]

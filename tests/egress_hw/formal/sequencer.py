@@ -196,4 +196,4 @@ def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof
     ]
 
 
-PROOFS = [*proofs(2, 1, 2), *proofs(4, 1, 2, 30)]
+PROOFS = [*proofs(2, 1, 2), *proofs(4, 1, 2, 30), *proofs(8, 1, 2, 56)]
