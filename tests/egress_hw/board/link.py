@@ -137,3 +137,26 @@ class Status:
     state: int
     reason: int
     segment: int
+
+
+def flash_model(dut: Any, memory: dict[int, int]) -> Any:
+    """Bench of a flash at a design's pins: mode 0, command 03, bytes by address."""
+
+    async def bench(ctx: SimulatorContext) -> None:
+        clk, bits, number = 0, 0, 0
+        while True:
+            await ctx.tick()
+            before, clk = clk, ctx.get(dut.flash_clk)
+            if ctx.get(dut.flash_cs_n):
+                bits, number = 0, 0
+            elif clk and not before:
+                if number < 32:
+                    bits = bits << 1 | ctx.get(dut.flash_copi)
+                number += 1
+            elif before and not clk and number >= 32:
+                assert bits >> 24 == 0x03
+                place = (bits & 0xFFFFFF) + (number - 32) // 8
+                bit = memory.get(place, 0) >> (7 - (number - 32) % 8) & 1
+                ctx.set(dut.flash_cipo, bit)
+
+    return bench
