@@ -168,7 +168,12 @@ def _prepare(name: str, tool: Tool, work: Path, progress: Progress | None) -> No
             return
         if progress:
             progress(f"compiling {name} for this machine, once; up to a minute")
-        _call(name, tool, ["--help"], work, timeout_s=900)
+        try:
+            _call(name, tool, ["--help"], work, timeout_s=900)
+        except ToolError:
+            # Some call it a failure to be asked for help.
+            if not (compiled.is_dir() and any(compiled.iterdir())):
+                raise
 
 
 def _missing(name: str, tool: Tool) -> ToolError:
