@@ -184,17 +184,16 @@ def build(
     flow, packing = FLOWS[device.family], PACKING[device.family]
     files = {name: _text(text) for name, text in place.platform().prepare(top, TOP).files.items()}
     design, pins = files[f"{TOP}.il"], files[f"{TOP}.{packing.constraints}"]
+    freq_mhz = place.clock_hz / 1e6
+    if device.family == "ice40" and place.clock_hz == place.oscillator_hz:
+        # With a clock that is met without effort, the routers of nextpnr 0.11 come to no end.
+        freq_mhz = flow.freq_mhz
+        pins = "".join(line for line in pins.splitlines(True) if "set_frequency" not in line)
     script = (
         f"read_rtlil top.il; delete w:$verilog_initial_trigger; "
         f"{synthesis_command(device, TOP)} -json top.json"
     )
-    options = [
-        *_options(device, packing),
-        "--seed",
-        str(seed),
-        "--freq",
-        f"{place.clock_hz / 1e6:g}",
-    ]
+    options = [*_options(device, packing), "--seed", str(seed), "--freq", f"{freq_mhz:g}"]
     arguments = [*packing.arguments]
     if device.family == "gowin":
         arguments = ["-d", device.device, *GOWIN_GPIO[device.device], *arguments]
@@ -319,8 +318,7 @@ def _options(device: Board, packing: Packing) -> list[str]:
         case "ecp5":
             return [*options, "--lpf", pins, "--textcfg", placed]
         case "ice40":
-            # The other router goes round in circles where a device is nearly full.
-            return [*options, "--pcf", pins, "--asc", placed, "--router", "router2"]
+            return [*options, "--pcf", pins, "--asc", placed]
         case "nexus":
             return [*options, "--pdc", pins, "--fasm", placed, "--router", "router1"]
         case "gowin":

@@ -260,7 +260,7 @@ _SETUPS = (
     Setup(
         name="hx8k-evn",
         title="iCE40-HX8K breakout board",
-        clock_hz=12e6,
+        clock_hz=48e6,
         oscillator_hz=12e6,
         contexts=2,
         buffer="small",

@@ -2,12 +2,22 @@
 
 from typing import Any
 
-from amaranth.hdl import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import (
+    ClockDomain,
+    ClockSignal,
+    Const,
+    Elaboratable,
+    Instance,
+    Module,
+    Signal,
+    Value,
+)
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from egress_hw.board.design import BoardDesign
 from egress_hw.board.platforms import Setup
+from egress_hw.boards import board
 
 VCO_HZ = 600e6
 """Of an ECP5's PLL: 400 to 800 MHz."""
@@ -72,40 +82,71 @@ class BoardTop(Elaboratable):
         return m
 
     def _pll(self, m: Module, platform: Any) -> None:
-        """Make the clock of domain ``sync`` by an ECP5's PLL."""
-        place = self.place
+        """Make the clock of domain ``sync`` by a PLL."""
         port = platform.request(platform.default_clk, dir="-")
         m.submodules.clock_buffer = buffer = io.Buffer(io.Direction.Input, port)
-        whole = place.clock_hz >= place.oscillator_hz
-        ratio = place.clock_hz / place.oscillator_hz
-        multiply, divide = (round(ratio), 1) if whole else (1, round(1 / ratio))
-        output = round(VCO_HZ / place.clock_hz)
         domain: Any = ClockDomain("sync")
         m.domains += domain
         locked = Signal()
-        m.submodules.pll = Instance(
-            "EHXPLLL",
-            a_ICP_CURRENT="12",
-            a_LPF_RESISTOR="8",
-            p_CLKI_DIV=divide,
-            p_CLKFB_DIV=multiply,
-            p_FEEDBK_PATH="CLKOP",
-            p_CLKOP_ENABLE="ENABLED",
-            p_CLKOP_DIV=output,
-            p_CLKOP_CPHASE=output - 1,
-            p_CLKOP_FPHASE=0,
-            i_CLKI=buffer.i,
-            i_CLKFB=ClockSignal("sync"),
-            i_RST=Const(0),
-            i_STDBY=Const(0),
-            i_PHASESEL0=Const(0),
-            i_PHASESEL1=Const(0),
-            i_PHASEDIR=Const(1),
-            i_PHASESTEP=Const(1),
-            i_PHASELOADREG=Const(1),
-            i_PLLWAKESYNC=Const(0),
-            i_ENCLKOP=Const(0),
-            o_CLKOP=ClockSignal("sync"),
-            o_LOCK=locked,
-        )
+        make = ecp5_pll if board(self.place.name).family == "ecp5" else ice40_pll
+        ports = {"clock": buffer.i, "output": ClockSignal("sync"), "locked": locked}
+        m.submodules.pll = make(self.place.oscillator_hz, self.place.clock_hz, **ports)
         m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+
+
+def ecp5_pll(
+    oscillator_hz: float, clock_hz: float, *, clock: Value, output: Value, locked: Value
+) -> Instance:
+    """Make an ECP5's PLL that multiplies or divides a clock by a whole number."""
+    whole = clock_hz >= oscillator_hz
+    ratio = clock_hz / oscillator_hz
+    multiply, divide = (round(ratio), 1) if whole else (1, round(1 / ratio))
+    divide_output = round(VCO_HZ / clock_hz)
+    return Instance(
+        "EHXPLLL",
+        a_ICP_CURRENT="12",
+        a_LPF_RESISTOR="8",
+        p_CLKI_DIV=divide,
+        p_CLKFB_DIV=multiply,
+        p_FEEDBK_PATH="CLKOP",
+        p_CLKOP_ENABLE="ENABLED",
+        p_CLKOP_DIV=divide_output,
+        p_CLKOP_CPHASE=divide_output - 1,
+        p_CLKOP_FPHASE=0,
+        i_CLKI=clock,
+        i_CLKFB=output,
+        i_RST=Const(0),
+        i_STDBY=Const(0),
+        i_PHASESEL0=Const(0),
+        i_PHASESEL1=Const(0),
+        i_PHASEDIR=Const(1),
+        i_PHASESTEP=Const(1),
+        i_PHASELOADREG=Const(1),
+        i_PLLWAKESYNC=Const(0),
+        i_ENCLKOP=Const(0),
+        o_CLKOP=output,
+        o_LOCK=locked,
+    )
+
+
+def ice40_pll(
+    oscillator_hz: float, clock_hz: float, *, clock: Value, output: Value, locked: Value
+) -> Instance:
+    """Make an iCE40's PLL, whose oscillator of 533 to 1066 MHz is a power of two times a clock.
+
+    The reference is of 10 to 20 MHz, and not from the pad beside the PLL.
+    """
+    power = next(n for n in range(1, 7) if 533e6 <= clock_hz * (1 << n) <= 1066e6)
+    return Instance(
+        "SB_PLL40_CORE",
+        p_FEEDBACK_PATH="SIMPLE",
+        p_DIVR=0,
+        p_DIVF=round(clock_hz * (1 << power) / oscillator_hz) - 1,
+        p_DIVQ=power,
+        p_FILTER_RANGE=1,
+        i_REFERENCECLK=clock,
+        i_RESETB=Const(1),
+        i_BYPASS=Const(0),
+        o_PLLOUTGLOBAL=output,
+        o_LOCK=locked,
+    )
