@@ -3,8 +3,8 @@
 //
 //   harness CYCLES_A_BIT CLOCK_HZ LINK TIME FLASH SEED [FAULT...]
 //
-// LINK is a path that points to the terminal while the cable is in. TIME is a file of 8 bytes, in which
-// the simulated time is kept, in nanoseconds. FLASH is the flash's contents, or "-". FAULT is
+// LINK is a path that points to the terminal while the cable is in. TIME is a file of 8 bytes, in
+// which the simulated time is kept, in nanoseconds. FLASH is the flash's contents, or "-". FAULT is
 //
 //   noise=RATE      a wire is inverted for the time of a bit, at this rate a bit, either wire
 //   lose=RATE       a byte is lost between host and wire, either way
@@ -12,8 +12,8 @@
 //   unplug@BYTES=S  the cable is pulled, and plugged in again S seconds later
 //   power@BYTES=S   the same, and the board loses its power
 //
-// The same, with "@now", are taken as lines from the standard input; at its end the simulation ends,
-// and tells what happened as JSON.
+// The same, with "@now", are taken as lines from the standard input; at its end the simulation
+// ends, and tells what happened as JSON.
 
 #include "Vmodel.h"
 #include "verilated.h"
@@ -67,13 +67,17 @@ struct Faults {
     void add(const std::string &text, uint64_t now) {
         size_t at = text.find('@'), equal = text.find('=');
         std::string kind = text.substr(0, std::min(at, equal));
+        bool placed = kind == "reset" || kind == "unplug" || kind == "power";
+        placed &= at != std::string::npos;
         double value = equal == std::string::npos ? 0 : atof(text.c_str() + equal + 1);
         if (kind == "noise" && equal != std::string::npos)
             noise = value;
         else if (kind == "lose" && equal != std::string::npos)
             lose = value;
-        else if ((kind == "reset" || kind == "unplug" || kind == "power") && at != std::string::npos)
-            events.push_back({kind, text.compare(at, 4, "@now") ? strtoull(&text[at + 1], nullptr, 10) : now, value});
+        else if (placed && text.compare(at, 4, "@now") == 0)
+            events.push_back({kind, now, value});
+        else if (placed)
+            events.push_back({kind, strtoull(&text[at + 1], nullptr, 10), value});
         else
             fail("unknown fault " + text);
     }
@@ -293,7 +297,8 @@ Bytes read_file(const char *name) {
 
 volatile uint64_t *map_time(const char *name) {
     int file = open(name, O_RDWR);
-    void *at = file < 0 ? MAP_FAILED : mmap(nullptr, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (file < 0) fail(std::string("cannot open ") + name);
+    void *at = mmap(nullptr, 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (at == MAP_FAILED) fail(std::string("cannot map ") + name);
     close(file);
     return static_cast<volatile uint64_t *>(at);
@@ -328,7 +333,8 @@ class Board {
                (unsigned long long)cycle, *time * 1e-9, (unsigned long long)sent,
                (unsigned long long)received,
                (unsigned long long)(to_board.glitches + from_board.glitches),
-               (unsigned long long)lost, (unsigned long long)flash.read, (unsigned long long)events);
+               (unsigned long long)lost, (unsigned long long)flash.read,
+               (unsigned long long)events);
     }
 
   private:

@@ -6,8 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from egress.beats import Output
+from egress.board.protocol import BAUD
 from egress.record import PROFILES
 from egress_hw.board.platforms import setup
+from egress_hw.board.uart import MIN_DIVISOR
 from egress_hw.board.verilog import TOP, board_verilog
 from egress_hw.tools import Progress, tool_version
 from egress_sim import compiled, runner
@@ -20,7 +22,8 @@ SOURCE = Path(str(files("egress_sim.board"))) / "board_harness.cpp"
 class BoardShape:
     """Parameters of a board's design, those of `egress_hw.board.design.BoardDesign`.
 
-    The clock is slow against the line's rate: a simulated cycle costs the same at any frequency.
+    The clock is as slow as the line's rate allows: a simulated cycle costs the same at any
+    frequency.
     """
 
     lanes: int = 2
@@ -29,8 +32,8 @@ class BoardShape:
     buffer: str | int = "large"
     bus: int = 32
     contexts: int = 4
-    clock_hz: float = 8e6
-    baud: int = 1_000_000
+    clock_hz: float = MIN_DIVISOR * BAUD
+    baud: int = BAUD
     store_bytes: int = 4096
     flash: bool = True
     name: str = "simulated"

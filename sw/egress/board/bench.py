@@ -7,7 +7,7 @@ from typing import Any
 
 from egress.board.checksum import due_reports
 from egress.board.connection import Connection
-from egress.board.protocol import BAUD, Begin
+from egress.board.protocol import BAUD, MAX_DATA, Begin
 from egress.board.transfer import Cargo, Progress, Transfer
 from egress.decode import decode
 from egress.encode import encode
@@ -154,7 +154,8 @@ def bench(
     size = weights = 0
     software = 0.0
     for number, (name, whole) in enumerate(records):
-        record = part_that_fits(whole, board.store_bytes)
+        # With less room than for another DATA, the board ends the hold by itself.
+        record = part_that_fits(whole, board.store_bytes - MAX_DATA)
         outcome = Transfer(connection, Cargo.of(record), flags=Begin.HOLD).run()
         refusals: list[BitstreamError] = []
         dues = list(due_reports(record, board, refusals))

@@ -73,7 +73,7 @@ def test_a_read_back_is_longer_than_the_positions_that_a_board_tells_apart(capsy
 def test_the_core_is_benched_at_full_speed(capsys):
     found = run(capsys, "bench", MODEL)
     assert found["equal"] is True
-    assert found["weights_per_second"] == found["weights_per_cycle"] * 8e6
+    assert found["weights_per_second"] == found["weights_per_cycle"] * SHAPE.clock_hz
     assert 0.5 < found["weights_per_cycle"] <= 2
     # Nothing had to be waited for: all words were there before the core began.
     assert all(tensor["stalled"] == 0 for tensor in found["tensors"])
@@ -115,6 +115,23 @@ def test_a_fault_is_survived_and_counted(capsys, fault, member):
     found = run(capsys, "verify", MODEL, "--fault", fault)
     assert found["verified"] is True
     assert found[member] >= 1 + (member == "sessions")
+
+
+def test_a_read_back_survives_faults(capsys):
+    faults = ["noise=1e-4", "unplug@3000=0.2", "reset@5000"]
+    arguments = [word for fault in faults for word in ("--fault", fault)]
+    found = run(capsys, "read", MODEL, "--tensor", "0", *arguments)
+    assert (found["weights"], found["differ"], found["lost"]) == (7000, 0, 0)
+
+
+def test_the_design_of_a_board_is_simulated_with_its_own_parameters(capsys):
+    found = run(capsys, "verify", MODEL, "--board", "icebreaker")
+    assert (found["verified"], found["board"]) == (True, "icebreaker")
+
+
+def test_a_board_that_is_not_known_is_told(capsys):
+    assert main(["board", "verify", str(MODEL), "--simulate", "--board", "breadboard"]) == 2
+    assert "board must be one of" in capsys.readouterr().err
 
 
 def test_a_fault_that_is_none_is_refused(capsys):
