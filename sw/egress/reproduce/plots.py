@@ -10,7 +10,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 from egress.bench.plot import document
 from egress.report.svg import MUTED, colour_of, drawing, legend
 from egress.report.text import SPACE
-from egress.reproduce.statistics import mean
 from egress.train.gaussian import GeneralizedGaussian
 
 _WIDTH, _HEIGHT = 760, 440
@@ -98,7 +97,7 @@ def row_bars(result: Mapping[str, Any]) -> str:
 
 
 def curves(result: Mapping[str, Any]) -> str:
-    """Draw the result of decoded weights over step or pruned share; bands are 95 % intervals."""
+    """Draw the result of decoded weights over step or pruned share; bands span the seeds."""
     x = result["x"]
     drawn = result["curves"]
 
@@ -110,11 +109,10 @@ def curves(result: Mapping[str, Any]) -> str:
             index = labels.index(curve["label"]) if len(labels) > 1 else int(plain)
             colour = colour_of(index)
             places = [point[x] for point in curve["points"]]
-            means = [mean(point["test"]) for point in curve["points"]]
-            values = np.array([m.value for m in means])
+            seeds = np.array([point["test"] for point in curve["points"]])
             axes.plot(
                 places,
-                values,
+                seeds.mean(axis=1),
                 "--" if plain else "-",
                 color=colour,
                 marker="o",
@@ -122,12 +120,9 @@ def curves(result: Mapping[str, Any]) -> str:
                 markerfacecolor="white" if plain else colour,
                 label=f"{curve['label']}, {curve['method']}",
             )
-            half = np.array([m.half_width or 0.0 for m in means])
-            if half.any():
-                low, high = values - half, values + half
-                if curve["metric"] != "bits_per_byte":
-                    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-                axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+            # Not intervals: of three seeds, where one failed, they would be wider than the axis.
+            low, high = seeds.min(axis=1), seeds.max(axis=1)
+            axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
         if x == "step":
             axes.set_xscale("log", base=2)
             axes.invert_xaxis()
@@ -145,7 +140,7 @@ def curves(result: Mapping[str, Any]) -> str:
         axes.set_ylabel(_METRICS[drawn[0]["metric"]])
         legend(axes, columns=4)
 
-    text = "Result of decoded weights, for plain and constrained training."
+    text = "Decoded weights, plain and constrained training; means of the seeds and their span."
     return _picture(result, text, draw)
 
 
