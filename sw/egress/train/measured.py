@@ -26,7 +26,6 @@ class RecipeSettings:
     warmup: int = 50  # first steps, in which the learning rate rises
     beta2: float = 0.98  # of AdamW: how long second moments, and so Fisher information, reach back
     weight_decay: float = 0.01
-    lift: float = 1.0  # of the learning rate where weights are quantized: levels are far apart
     distill: float = 0.5  # share of the plain model's answers in the quantized one's loss
     alpha: float = 0.25  # power of the Fisher information in the steps
     spare: float = 1.0  # strength of `drop_spare_weights` before quantized training
@@ -40,9 +39,8 @@ class RecipeSettings:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if not self.spare >= 0:
             raise ValueError(f"spare must be 0 or more, not {self.spare}")
-        for name in ("lr", "lift"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be more than 0, not {self.lr}")
 
 
 ROUNDING = "rounding"

@@ -247,7 +247,7 @@ class Recipe:
             with quantized:
                 return backward(batch)
 
-        self._tail(name, model, optimizer, quantized_backward, constraint, lift=self.settings.lift)
+        self._tail(name, model, optimizer, quantized_backward, constraint)
         with quantized:
             state = numpy_state(model)
         compress_tensors(state, path, steps=steps)
@@ -271,9 +271,8 @@ class Recipe:
         optimizer: torch.optim.Optimizer,
         backward: Callable[[Any], float],
         constraint: BackSlash | None,
-        lift: float = 1.0,
     ) -> None:
-        """Train on from the warm start: for every method the same batches and dropout."""
+        """Train on from the warm start: for every method the same batches, dropout and rates."""
         s = self.settings
         torch.manual_seed(s.seed + 1)
         self._stage(
@@ -282,7 +281,7 @@ class Recipe:
             optimizer,
             first=s.warm_steps,
             steps=s.steps,
-            rate_at=lambda done: lift * s.lr * cosine(done, s.steps),
+            rate_at=lambda done: s.lr * cosine(done, s.steps),
             backward=backward,
             after=constraint.step if constraint else None,
             state=(constraint.state_dict, constraint.load_state_dict) if constraint else None,

@@ -218,5 +218,5 @@ def make_recipe(
     task = TextTask(name, model, data, limit=limit)
     if task._architecture is None:
         settings = {"lr": 1e-4, "warm_steps": 200, "steps": 300, "weight_decay": 0.0}
-        return task, settings | {"alpha": 0.5, "lift": 3.0}
+        return task, settings | {"alpha": 0.5, "spare": 0.5}
     return task, {"lr": 2e-3, "warm_steps": 1600, "steps": 600, "warmup": 100}
