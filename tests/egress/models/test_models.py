@@ -11,6 +11,7 @@ from egress.models import (  # noqa: E402
     SIZES,
     build_model,
     checkpoint_path,
+    choose_attention,
     form_of,
     load_pretrained,
 )
@@ -53,6 +54,23 @@ def test_what_stands_behind_a_text_does_not_matter(architecture):
         torch.testing.assert_close(
             model(**padded).logits, model(**batch).logits, rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_attention_of_processors_gives_the_same_answers(architecture):
+    coded = coded_of("toy_topic", architecture)
+    torch.manual_seed(0)
+    model = build_model(architecture, "tiny", coded.task, coded.vocabulary, length=32).eval()
+    batch = coded.batch("test", range(4))
+    with torch.no_grad():
+        before = model(**batch).logits
+        chosen = choose_attention(model, torch.device("cuda"))
+        kept = cast(Any, chosen).config._attn_implementation
+        model = choose_attention(model, torch.device("cpu"))
+        torch.testing.assert_close(model(**batch).logits, before, rtol=1e-4, atol=1e-5)
+    assert cast(Any, model).config._attn_implementation == "eager"
+    # Gemma 2 has no other.
+    assert (kept == "eager") == (architecture == "gemma2")
 
 
 @pytest.mark.parametrize("name", ["toy_qa", "toy_translation", "toy_text"])
