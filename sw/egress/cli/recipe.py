@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from egress.train.recipe import Recipe
     from egress.train.tune import Tuned
 
-FIRST_NOTCH = 16
-"""Base step 2^-4 is where a search begins."""
-
 FIRST_RATIO = 0.03
 
 
@@ -157,15 +154,15 @@ def _tune(
         text = f"seed {seed}, {moment.stage}, loss {moment.loss:.3f}"
         bar(moment.step, moment.steps, text)
 
-    notch = FIRST_NOTCH
-    if options.step is not None:
-        notch = round(-PER_OCTAVE * log2(options.step))
     ratio = FIRST_RATIO if options.ratio is None else options.ratio
     by_loss = options.max_loss is not None
     given = {"lr": options.lr, "warm_steps": options.warm_steps, "steps": options.steps}
     task, suited = make_recipe(
         options.task, data=options.data, model=options.model, limit=options.limit
     )
+    notch = task.first_notch
+    if options.step is not None:
+        notch = round(-PER_OCTAVE * log2(options.step))
     settings = suited | {name: value for name, value in given.items() if value is not None}
     recipe = Recipe(task, RecipeSettings(seed=seed, **settings), folder, tell)
     others = {"fisher": FISHER, "spare": SPARE, "paper": PAPER}

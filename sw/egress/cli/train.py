@@ -55,7 +55,10 @@ def add_commands(commands: Commands) -> None:
         help="the authors' rule (default), the paper's printed one, or bits charged",
     )
     parser.add_argument("--steps", type=positive, help="optimizer steps")
-    parser.add_argument("--step", type=step, metavar="STEP", help="quantizer step (2^-5)")
+    parser.add_argument(
+        "--step", type=step, metavar="STEP",
+        help="quantizer step (2^-5); where a search begins (2^-4, or 2^-5 from a checkpoint)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--compressed", type=Path, metavar="FILE", help="compressed file to write")

@@ -25,6 +25,8 @@ class RecipeTask(Protocol):
         Whether more of the metric is better.
     setup : dict
         What else a result depends on, such as the model's name, for JSON.
+    first_notch : int
+        Of the base step at which a search begins, as of `egress.train.operating.Candidate`.
     """
 
     @property
@@ -35,6 +37,8 @@ class RecipeTask(Protocol):
     def higher_is_better(self) -> bool: ...  # noqa: D102
     @property
     def setup(self) -> dict[str, Any]: ...  # noqa: D102
+    @property
+    def first_notch(self) -> int: ...  # noqa: D102
 
     def model(self, seed: int) -> nn.Module:
         """Make a model, the same for the same seed.

@@ -26,6 +26,7 @@ class DigitsTask:
     name: str = DIGITS
     metric: str = "accuracy"
     higher_is_better: bool = True
+    first_notch: int = 16
 
     @property
     def setup(self) -> dict[str, Any]:
@@ -157,6 +158,11 @@ class TextTask:
     def higher_is_better(self) -> bool:
         """Whether more of it is better."""
         return self.metric != "bits_per_byte"
+
+    @property
+    def first_notch(self) -> int:
+        """2^-4 for random weights, 2^-5 for a checkpoint's, which less training follows."""
+        return 16 if self._architecture else 20
 
     def model(self, seed: int) -> nn.Module:
         """Make or load the model; a head that a checkpoint has not is drawn."""
