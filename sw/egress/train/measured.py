@@ -50,9 +50,10 @@ PAPER = "the paper's rule"
 RECIPE = "recipe"
 METHODS = (ROUNDING, FISHER, SPARE, PAPER, RECIPE)
 """The plain model at one step for all, at steps by Fisher information, and at those without the
-weights that are not worth their bits; a model trained with BackSlash as its authors run it, then
-rounded at one step; and training on quantized weights, steps by Fisher information, spare weights
-dropped before, with the exp-Golomb rate and distillation."""
+weights that are not worth their bits (at a strength of 1 where the settings have 0); a model
+trained with BackSlash as its authors run it, then rounded at one step; and training on quantized
+weights, steps by Fisher information, spare weights dropped before, with the exp-Golomb rate and
+distillation."""
 
 ROUNDINGS = (ROUNDING, FISHER, SPARE)
 """Those that round the plain model, without training."""

@@ -111,7 +111,8 @@ class Recipe:
                 optimizer.load_state_dict(self._warm()["optimizer"])
                 steps = self._fisher_steps(model, optimizer, candidate)
                 if method == SPARE:
-                    self._drop_spare(model, optimizer, steps)
+                    strength = self.settings.spare or 1.0
+                    drop_spare_weights(model, optimizer, steps, strength=strength)
             else:
                 steps = {
                     name: round_step(candidate.base_step)
@@ -231,7 +232,8 @@ class Recipe:
         teacher = self._rounded_later(0.0) if self.settings.distill else None
         model, optimizer = self._started()
         steps = self._fisher_steps(model, optimizer, candidate)
-        self._drop_spare(model, optimizer, steps)
+        if self.settings.spare:
+            drop_spare_weights(model, optimizer, steps, strength=self.settings.spare)
         quantized = QuantizedTraining(model, steps)
         constraint = BackSlash(
             model,
@@ -257,12 +259,6 @@ class Recipe:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, candidate: Candidate
     ) -> dict[str, float]:
         return fisher_steps(model, optimizer, candidate.base_step, alpha=self.settings.alpha)
-
-    def _drop_spare(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, steps: dict[str, float]
-    ) -> None:
-        if self.settings.spare:
-            drop_spare_weights(model, optimizer, steps, strength=self.settings.spare)
 
     def _tail(
         self,
