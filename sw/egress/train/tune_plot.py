@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from egress.bench.plot import document
-from egress.report.svg import MUTED, colour_of, drawing, legend
+from egress.report.svg import MUTED, SERIES, drawing, legend
 from egress.train.measured import METHODS, Measured
 from egress.train.tune import Tuned
 
 _WIDTH, _HEIGHT = 760, 480
 _MARKERS = "osv^D"
+_COLOURS = (*SERIES[:4], "#222222")  # the last is the recipe's
 _ROOM = 5.0  # of the axis, where the goal tells nothing
 
 
@@ -44,7 +45,7 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                             [p.bits for p in points],
                             [_loss(p, tuned) for p in points],
                             "-",
-                            color=colour_of(index),
+                            color=_COLOURS[index],
                             marker=_MARKERS[index],
                             markerfacecolor="none",
                             markersize=6,
@@ -56,7 +57,7 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                         axes.plot(
                             found.chosen.bits,
                             _loss(found.chosen, tuned),
-                            color=colour_of(index),
+                            color=_COLOURS[index],
                             marker=_MARKERS[index],
                             markersize=8,
                         )
