@@ -74,6 +74,13 @@ def test_a_clock_that_is_missed_is_told(monkeypatch, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_what_has_to_be_done_on_the_board_is_told(fits, tmp_path, capsys):
+    assert main(["synth", "--board", "upduino", "-o", str(tmp_path), "--lanes", "1"]) == 0
+    told = capsys.readouterr().err
+    assert "UPduino v3: close the solder jumper OSC" in told
+    assert "a USB-serial adapter of 3.3 V: its TX to 38, its RX to 28, and ground" in told
+
+
 def test_a_board_with_other_tools_is_given_verilog(tmp_path, capsys):
     assert main(["synth", "--board", "arty_a7", "-o", str(tmp_path), "--lanes", "1"]) == 0
     text = (tmp_path / "arty_a7-1.v").read_text()

@@ -101,6 +101,16 @@ class Setup:
     clock: str | None = None
     note: str = ""
 
+    def before(self) -> list[str]:
+        """Say what has to be done on the board before it is used."""
+        lines = [self.note] if self.note else []
+        if self.serial:
+            rx, tx = self.serial.names
+            lines.append(
+                f"connect a USB-serial adapter of 3.3 V: its TX to {rx}, its RX to {tx}, and ground"
+            )
+        return lines
+
     def platform(self) -> Any:
         """Make the board's platform, with ``egress_serial`` and ``egress_flash`` if told here."""
         platform = platform_class(self.name)()
@@ -201,7 +211,7 @@ def _orangecrab(size: str, lanes: int, store_bytes: int) -> Setup:
         flash=_ORANGECRAB,
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 0, "r"),
-        loader="dfu-util",
+        loader="dfu-util -d 1209:5af0 -a 0",
     )
 
 

@@ -59,6 +59,8 @@ def _build(name: str, options: argparse.Namespace, folder: Path, tell: Any) -> A
         built, refused = largest(place, progress=tell, **chosen)
         for line in refused:
             print(line, file=sys.stderr)
+    for line in place.before():
+        print(f"{place.title}: {line}", file=sys.stderr)
     return built, [str(path) for path in deliver(built, folder)]
 
 
