@@ -27,7 +27,7 @@ from egress_hw.board.requests import RequestReader
 from egress_hw.board.responses import About, Responder, Response
 from egress_hw.board.store import Store
 from egress_hw.board.uart import Receiver, Transmitter, divisor_of
-from egress_hw.core import Core
+from egress_hw.core import Core, Idle
 from egress_hw.signatures import Output, beat_layout
 
 HOLD_WORDS = MAX_DATA // 4
@@ -156,7 +156,7 @@ class BoardDesign(wiring.Component):
         m.d.comb += self.responder.session.eq(session)
 
         taken, ended = self._fill(m, accepted, begin, renews, flags)
-        self._empty(m, accepted, held, (flags & Begin.READ_BACK).any())
+        self._empty(m, accepted, held, ended, (flags & Begin.READ_BACK).any())
 
         status: Any = self.responder.status
         busy = ~self.store.empty | core.busy | core.o.valid | self.reporter.busy
@@ -294,10 +294,18 @@ class BoardDesign(wiring.Component):
         ]
         return taken, ended
 
-    def _empty(self, m: Module, accepted: dict[Kind, Signal], held: Signal, keeps: Value) -> None:
+    def _empty(
+        self,
+        m: Module,
+        accepted: dict[Kind, Signal],
+        held: Signal,
+        ended: Value,
+        keeps: Value,
+    ) -> None:
         """Give the core the store's words, and its beats to the reporter and to read-back."""
         core, store, reporter, read_back = self.core, self.store, self.reporter, self.read_back
         take = Signal()
+        lacks = (core.idle == Idle.NO_RECORD) | (core.idle == Idle.NO_INPUT)
         m.d.comb += [
             core.i.payload.eq(store.o.payload),
             core.i.valid.eq(store.o.valid & ~held),
@@ -307,7 +315,7 @@ class BoardDesign(wiring.Component):
             reporter.beat.eq(core.o.payload),
             reporter.valid.eq(core.o.valid),
             reporter.take.eq(take),
-            reporter.idle.eq(core.idle),
+            reporter.starves.eq(lacks & ~store.o.valid & ~ended),
             reporter.counting.eq(~held),
             reporter.asked.eq(accepted[Kind.REPORT]),
             reporter.number.eq(self.reader.number),

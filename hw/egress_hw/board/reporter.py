@@ -9,7 +9,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from egress.board.protocol import POLYNOMIAL, ROTATION
-from egress_hw.core import Idle
 from egress_hw.signatures import WORD_BITS
 
 KEPT = 16
@@ -77,8 +76,8 @@ class Reporter(wiring.Component):
         What the core offers.
     take : In(1)
         It is taken. Only with ``ready``.
-    idle : In(3)
-        `egress_hw.core.Idle`.
+    starves : In(1)
+        Without a beat, it is for want of words.
     counting : In(1)
         Cycles count.
     ready : Out(1)
@@ -100,7 +99,7 @@ class Reporter(wiring.Component):
     beat: Any
     valid: Signal
     take: Signal
-    idle: Signal
+    starves: Signal
     counting: Signal
     ready: Signal
     made: Signal
@@ -122,7 +121,7 @@ class Reporter(wiring.Component):
                 "beat": In(beat),
                 "valid": In(1),
                 "take": In(1),
-                "idle": In(3),
+                "starves": In(1),
                 "counting": In(1),
                 "ready": Out(1),
                 "made": Out(NUMBER_BITS),
@@ -211,11 +210,10 @@ class Reporter(wiring.Component):
             m.d.sync += checksum.eq((checksum << 1) ^ Mux(checksum[-1], POLYNOMIAL, 0) ^ folded)
             m.d.sync += [weights.eq(weights + number), lost.eq(lost + marked)]
 
-        waits, starves = self.valid & ~self.take, ~self.valid & self._starves()
         with m.If(self.counting & ~self.busy):
-            with m.If(waits):
+            with m.If(self.valid & ~self.take):
                 m.d.sync += stalled.eq(stalled + 1)
-            with m.Elif(starves):
+            with m.Elif(~self.valid & self.starves):
                 m.d.sync += starved.eq(starved + 1)
             with m.Else():
                 m.d.sync += working.eq(working + 1)
@@ -224,6 +222,3 @@ class Reporter(wiring.Component):
                 m.d.sync += count.eq(0)
         wide: list[Any] = [starved[:32], starved[32:], stalled[:32], stalled[32:]]
         return [weights, lost, checksum, working, *wide]
-
-    def _starves(self) -> Value:
-        return (self.idle == Idle.NO_RECORD) | (self.idle == Idle.NO_INPUT)
