@@ -17,8 +17,10 @@ from egress_sim.board.build import BoardShape
 
 END_S = 30
 
+ANSWER_S = 0.02
 RETURN_S = 20.0
-"""Shorter than with a real board, where someone has to come."""
+"""Shorter than with a real board, where the systems of host and adapter take their time, and where
+someone has to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class SimulatedBoard:
         assert self._process.stdout
         if self._process.stdout.readline() != "ready\n":
             raise self._died()
-        self.timing = Timing(clock=self.seconds, poll_s=0.002, return_s=RETURN_S)
+        self.timing = Timing(answer_s=ANSWER_S, return_s=RETURN_S, poll_s=0.002, clock=self.seconds)
 
     def seconds(self) -> float:
         """Tell the simulated time."""

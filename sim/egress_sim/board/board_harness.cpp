@@ -42,13 +42,14 @@ using Bytes = std::vector<uint8_t>;
 
 // Cycles between looks at the host.
 constexpr uint64_t LOOK = 256;
-// Cycles without a change at the pins after which time is skipped: while there is nothing in the
-// board, as its LED tells, and while there is.
+// Cycles without a change at the pins after which time is skipped, while there is nothing in the
+// board, as its LED tells. While there is, it may be at work: so many cycles for each skip.
 constexpr uint64_t QUIET = 2'000;
-constexpr uint64_t QUIET_ACTIVE = 100'000;
+constexpr uint64_t QUIET_ACTIVE = 20'000;
 // Time is skipped once the host has been quiet for so many milliseconds, each for so long.
 constexpr int PATIENCE_MS = 2;
 constexpr uint64_t SKIP_NS = 50'000'000;
+constexpr uint64_t SKIP_ACTIVE_NS = 10'000'000;
 // Bytes that the host's system keeps of what it has not read.
 constexpr size_t KEPT = 4096;
 
@@ -163,7 +164,6 @@ class Receiver {
         byte = value;
         return level;
     }
-    bool busy() const { return left; }
     uint8_t byte = 0;
 
   private:
@@ -359,7 +359,7 @@ class Board {
             received++;
             if (kept()) terminal.give(receiver.byte);
         }
-        if (sender.busy() || receiver.busy() || !level || !model.flash_cs_n) changed = cycle;
+        if (sender.busy() || !level || !model.flash_cs_n) changed = cycle;
     }
 
     // Whether a byte gets through the cable.
@@ -422,7 +422,8 @@ class Board {
         commands_at = 0;
         for (int i = 0; i < PATIENCE_MS; i++)
             if (terminal.wait(1)) return;
-        skipped += SKIP_NS;
+        skipped += model.active ? SKIP_ACTIVE_NS : SKIP_NS;
+        if (model.active) changed = cycle;
     }
 
     Vmodel model;

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from egress.board.cargo import Cargo
 from egress.board.checksum import due_reports
 from egress.board.connection import Connection
 from egress.board.protocol import BAUD, MAX_DATA, Begin
-from egress.board.transfer import Cargo, Progress, Transfer
+from egress.board.transfer import Progress, Transfer
 from egress.decode import decode
 from egress.encode import encode
 from egress.errors import BitstreamError

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress.beats import Patterns, pattern_dtype, place_weights
+from egress.board.cargo import Cargo
 from egress.board.connection import Connection
 from egress.board.errors import BoardError
 from egress.board.messages import Hello
 from egress.board.protocol import Begin
-from egress.board.transfer import Cargo, Progress, Transfer
+from egress.board.transfer import Progress, Transfer
 from egress.errors import BitstreamError
 from egress.expected import expected_records
 from egress.record import Header

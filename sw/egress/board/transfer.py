@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from egress.board.cargo import Cargo
 from egress.board.client import BYTE_S
 from egress.board.connection import Connection
 from egress.board.errors import BoardError, PortGoneError, SessionLostError, SilentBoardError
 from egress.board.messages import Report, Status
 from egress.board.protocol import MAX_DATA, Begin, State
-from egress.errors import BitstreamError, Reason
-from egress.record import Header
+from egress.errors import Reason
 
 WINDOW_FRAMES = 24
 """``DATA`` that may be on its way, if the board has room for it."""
@@ -29,48 +29,6 @@ MAX_RECOVERIES = 20
 
 FRAMING = frozenset(set(Reason) - {Reason.BAD_SEGMENT_CRC, Reason.BAD_CODEWORD, Reason.OVERRUN})
 """Reasons after which a core stops (FORMAT.md, section 9)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cargo:
-    """A stream and where its records are.
-
-    Members
-    -------
-    data : bytes
-    starts : tuple of int
-        Place of each record that is there as a whole, as far as headers can be read, and the
-        place where the last one ends.
-    weights : tuple of int
-        Of each of these records.
-    """
-
-    data: bytes
-    starts: tuple[int, ...]
-    weights: tuple[int, ...]
-
-    @classmethod
-    def of(cls, data: bytes) -> "Cargo":
-        """Find the records of a stream.
-
-        Raises
-        ------
-        ValueError
-            If it is empty or not whole words.
-        """
-        if not data or len(data) % 4:
-            raise ValueError(f"stream must be one or more whole words, not {len(data)} bytes")
-        starts, weights = [0], []
-        while starts[-1] < len(data):
-            try:
-                header = Header.unpack(memoryview(data)[starts[-1] :])
-            except BitstreamError:
-                break
-            if starts[-1] + header.record_size > len(data):
-                break
-            starts.append(starts[-1] + header.record_size)
-            weights.append(header.weights)
-        return cls(data, tuple(starts), tuple(weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +202,10 @@ class Transfer:
             while not serve and self._fits(flight):
                 self._send_one(flight)
             if flight.sent:
-                lost = self._hear(flight)
-                good = 0 if lost else good + 1
+                answered, lost = self._hear(flight)
+                good += answered
                 if lost:
+                    good = 0
                     self._size = max(LEAST_DATA, self._size // 2 & ~3)
                 elif good >= WINDOW_FRAMES:
                     self._size = min(MAX_DATA, 2 * self._size)
@@ -276,11 +235,13 @@ class Transfer:
         tag = self._connection.client.send_data(flight.at, self._cargo.data[at : at + size])
         flight.sent.append((tag, flight.at, size))
         flight.at += size
-        flight.queued = max(flight.queued, self._clock()) + BYTE_S * size
+        # With what frames and escapes add.
+        line = BYTE_S * (size * 9 / 8 + 16)
+        flight.queued = max(flight.queued, self._clock()) + line
         flight.deadline = flight.queued + self._connection.timing.answer_s
 
-    def _hear(self, flight: "_Flight") -> bool:
-        """Take responses to ``DATA``; return whether something has to be sent again."""
+    def _hear(self, flight: "_Flight") -> tuple[int, bool]:
+        """Take responses to ``DATA``; return how many, and whether something is sent again."""
         late = self._clock() >= flight.deadline
         client = self._connection.client
         answers = client.data_answers(wait=not late)
@@ -298,14 +259,14 @@ class Transfer:
                 client.repeated += 1 + len(flight.sent)
                 flight.sent.clear()
                 flight.at = status.next
-                return True
+                return len(answers), True
         if late and not answers and flight.sent:
             client.repeated += len(flight.sent)
             flight.sent.clear()
             self._note(client.poll())
             flight.at = self._status.next
-            return True
-        return False
+            return 0, True
+        return len(answers), False
 
     def _serve(self) -> None:
         """Get the reports that are there, and what can be read back."""

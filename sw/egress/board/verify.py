@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from egress.board.cargo import Cargo
 from egress.board.checksum import Due, due_reports
 from egress.board.connection import Connection
 from egress.board.messages import Report
 from egress.board.protocol import Begin
-from egress.board.transfer import FRAMING, NO_FLAGS, Cargo, Outcome, Progress, Transfer
+from egress.board.transfer import FRAMING, NO_FLAGS, Outcome, Progress, Transfer
 from egress.errors import BitstreamError, Reason
 
 

@@ -116,7 +116,7 @@ def _names_of(path: Path) -> list[str]:
 
 def _records(path: Path, stream: bytes) -> list[tuple[str, bytes]]:
     """List names and records of a file."""
-    from egress.board.transfer import Cargo
+    from egress.board.cargo import Cargo
 
     starts = Cargo.of(stream).starts
     names = _names_of(path) or [str(number) for number in range(len(starts))]
@@ -184,7 +184,8 @@ def _campaign(options: argparse.Namespace, stream: bytes) -> int:
 def load(options: argparse.Namespace) -> int:
     """Send a model through a board; return the exit code."""
     need("serial", extra="board")
-    from egress.board.transfer import Cargo, Transfer
+    from egress.board.cargo import Cargo
+    from egress.board.transfer import Transfer
 
     stream = _stream(options)
     with progress_bar("loading") as bar, _connected(options, stream, bar) as connection:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 import egress
 from egress.beats import level_patterns
 from egress.board.bench import bench, part_that_fits
+from egress.board.cargo import Cargo
 from egress.board.connection import Connection
 from egress.board.errors import BoardError
 from egress.board.read_back import read_back
-from egress.board.transfer import MAX_RECOVERIES, Cargo
+from egress.board.transfer import MAX_RECOVERIES
 from egress.board.verify import verify
 from egress.errors import Reason
 from egress.record import Header
