@@ -50,7 +50,7 @@ def tools(monkeypatch):
     calls = []
     answers = {}
 
-    def place_and_route(factory, target, *, seeds, timeout_s, progress):
+    def place_and_route(factory, target, *, seeds, freq_mhz, timeout_s, progress):
         calls.append((target, seeds))
         progress("placing")
         answer = answers.get(target, resources(target, seeds))

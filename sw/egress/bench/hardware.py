@@ -23,6 +23,10 @@ from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder
 LARGE_LANES = 32
 """Cores of as many lanes are placed once."""
 
+LARGE_MHZ = 135.0
+"""What their placement aims at: if at more, too many wires are short of time, and the router does
+not come to an end."""
+
 TIMEOUT_S = 3 * 3600
 
 BITS_PER_WEIGHT = 2.64
@@ -77,6 +81,8 @@ class Row:
         Bits a weight up to which the bus keeps the lanes busy; None if there is no bus.
     placements : int or None
         At most so many, where one takes an hour.
+    freq_mhz : float or None
+        What placement aims at, if not at the family's default.
     """
 
     group: str
@@ -87,6 +93,7 @@ class Row:
     weights_per_cycle: float = 1.0
     full_rate_bits: float | None = None
     placements: int | None = None
+    freq_mhz: float | None = None
 
 
 def core(board_name: str, lanes: int) -> Row:
@@ -109,6 +116,7 @@ def core(board_name: str, lanes: int) -> Row:
         weights_per_cycle=lanes,
         full_rate_bits=bus / lanes,
         placements=1 if lanes >= LARGE_LANES else None,
+        freq_mhz=LARGE_MHZ if lanes > MANY_LANES else None,
     )
 
 
@@ -297,6 +305,7 @@ def _measure(row: Row, seeds: Sequence[int], tell: Callable[[str], None]) -> Mea
             row.factory,
             row.board,
             seeds=seeds[: row.placements],
+            freq_mhz=row.freq_mhz,
             timeout_s=TIMEOUT_S,
             progress=tell,
         )
