@@ -144,7 +144,11 @@ def _add_core(
         "--buffer",
         choices=tuple(PROFILES),
         help="segment buffer: 2048, 512 or 256 bytes"
-        + (" (default: small on iCE40, large elsewhere)" if width else " (default: as the file)"),
+        + (
+            " (default: small on iCE40, elsewhere large, or tiny with more than 32 lanes)"
+            if width
+            else " (default: as the file)"
+        ),
     )
 
 
@@ -367,7 +371,7 @@ def synthesize(
 ) -> Any:
     """Place and route a core on a board's device; return its `Resources`.
 
-    On an iCE40 a lane has two contexts, elsewhere four.
+    On an iCE40 a lane has two contexts, elsewhere what `egress_hw.core.suited` tells.
 
     Raises
     ------
@@ -375,16 +379,20 @@ def synthesize(
         If the core does not fit, or a tool fails.
     """
     from egress_hw.boards import board
-    from egress_hw.core import Core
+    from egress_hw.core import Core, suited
     from egress_hw.synth import place_and_route
     from egress_hw.tools import ToolError
 
     place = board(board_name)
-    small = place.family == "ice40"
-    profile = buffer or ("small" if small else "large")
+    contexts, profile = suited(lanes)
+    if place.family == "ice40":
+        contexts, profile = 2, "small"
+    elif profile == "small":
+        profile = "large"
+    profile = buffer or profile
     try:
         return place_and_route(
-            lambda: Core(lanes, output, level_bits, profile, contexts=2 if small else 4),
+            lambda: Core(lanes, output, level_bits, profile, contexts=contexts),
             place,
             seeds=range(1, seeds + 1),
             lanes=lanes,
