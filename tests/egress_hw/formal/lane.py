@@ -204,4 +204,4 @@ def proof(contexts: int, cycles: int) -> Proof:
     )
 
 
-PROOFS = [proof(2, 14), proof(4, 32), proof(8, 60)]
+PROOFS = [proof(2, 14), proof(4, 32)]
