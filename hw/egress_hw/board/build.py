@@ -182,7 +182,9 @@ def build(
     device = board(place.name)
     top = BoardTop(place, lanes, **parameters)
     flow, packing = FLOWS[device.family], PACKING[device.family]
-    files = {name: _text(text) for name, text in place.platform().prepare(top, TOP).files.items()}
+    # Where in the source a circuit is does not matter, and would be in the key of the cache.
+    plan = place.platform().prepare(top, TOP, emit_src=False)
+    files = {name: _text(content) for name, content in plan.files.items()}
     design, pins = files[f"{TOP}.il"], files[f"{TOP}.{packing.constraints}"]
     freq_mhz = place.clock_hz / 1e6
     if device.family == "ice40" and place.clock_hz == place.oscillator_hz:
