@@ -238,7 +238,8 @@ class ClassTable(wiring.Component):
         m.d.sync += triple.eq(~raw & Mux(zeros == 0, first_half, half))
         # One sum serves for what is added to a codeword's bits, and for the next class.
         sum_, adds = Signal(signed(19)), Signal()
-        operand = (symbols & ~(raw & ~adds & self.entry.done).replicate(17)) ^ (~adds).replicate(17)
+        narrow = Signal()  # a raw field that fits the window
+        operand = (symbols & ~(narrow & ~adds).replicate(17)) ^ (~adds).replicate(17)
         m.d.comb += sum_.eq(value + Cat(operand, ~adds).as_signed() + ~adds)
 
         # Where the one is found, and in which step.
@@ -257,7 +258,8 @@ class ClassTable(wiring.Component):
         with m.Elif(~raw & ~field):
             m.d.comb += take.eq(place[:3] + 1)
         entry = self.entry
-        m.d.sync += [
+        m.d.sync += narrow.eq(raw & fits)
+        m.d.comb += [
             entry.done.eq(fits & ~over),
             entry.long.eq(~fits & ~over),
             entry.bad.eq(over | far),

@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -14,6 +14,9 @@ from egress_hw.signatures import CHUNK, Output, beat_layout
 
 DEPTH = 16
 """Beats that wait, or are on their way; a beat is given only if there is a place for it."""
+
+SMALL_DEPTH = 8
+"""The same in a small core, where those on their way are at most 5."""
 
 # A beat is never read while it is written; to promise more would cost LUTs.
 _PLAIN: Any = {"no_rw_check": 1}
@@ -35,6 +38,8 @@ class Collector(wiring.Component):
     output : Output
     level_bits : int
         8 or 16.
+    depth : int
+        Beats that wait, or are on their way: a power of two.
 
     Members
     -------
@@ -64,10 +69,15 @@ class Collector(wiring.Component):
     o: stream.Interface
     empty: Signal
 
-    def __init__(self, lanes: int, output: Output = "bfloat16", level_bits: int = 8) -> None:
+    def __init__(
+        self, lanes: int, output: Output = "bfloat16", level_bits: int = 8, depth: int = DEPTH
+    ) -> None:
         self._lanes = lanes
+        self._depth = depth
         self._level_bits = level_bits
-        self.dequantizers = [Dequantizer(output, level_bits) for _ in range(lanes)]
+        # One lane is what small devices have, whose block RAM is not scarce.
+        table = lanes == 1 and level_bits == 8
+        self.dequantizers = [Dequantizer(output, level_bits, table=table) for _ in range(lanes)]
         self.latency_cycles = 3 + self.dequantizers[0].latency_cycles
         super().__init__(
             {
@@ -85,41 +95,42 @@ class Collector(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        L = self._lanes
+        L, depth = self._lanes, self._depth
         stages = self.dequantizers[0].latency_cycles
         arrives, keep, last = Signal(), Signal(L), Signal()
         m.d.sync += [arrives.eq(self.pop), keep.eq(self.keep), last.eq(self.last)]
 
         waits, takes, advance = Signal(), Signal(), Signal()
-        written, read = Signal(range(DEPTH)), Signal(range(DEPTH))
-        next_written, next_read = Signal(range(DEPTH)), Signal(range(DEPTH))
-        held = Signal(range(DEPTH + 1))  # in the memories and on the way there
+        # One bit more than a place has, so that full and empty differ.
+        bits = depth.bit_length()
+        written, read = Signal(bits), Signal(bits)
+        next_written, next_read = Signal(bits), Signal(bits)
+        held = Signal(range(depth + 1))  # in the memories and on the way there
         m.d.comb += [next_written.eq(written + arrives), next_read.eq(read + takes)]
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
         # What was written in the cycle before can be read.
-        stored = Signal(range(DEPTH + 1))
-        m.d.sync += stored.eq(stored + arrives - takes)
-        m.d.comb += waits.eq(stored != 0)
+        m.d.comb += waits.eq(written != read)
         m.d.comb += takes.eq(waits & advance)
         m.d.sync += held.eq(held + self.gives - takes)
-        m.d.sync += self.room.eq(held + self.gives < DEPTH)
+        m.d.sync += self.room.eq(held + self.gives < depth)
 
         def queue(value: Any, name: str, moves: Signal, pointers: Any) -> Any:
-            memory = Memory(shape=value.shape(), depth=DEPTH, init=[], attrs=_PLAIN)
+            memory = Memory(shape=value.shape(), depth=depth, init=[], attrs=_PLAIN)
             m.submodules[name] = memory
             write = memory.write_port()
-            m.d.comb += Cat(write.en, write.addr).eq(pointers[: 1 + len(written)])
+            m.d.comb += Cat(write.en, write.addr).eq(pointers[:bits])
             m.d.comb += write.data.eq(value)
             port = memory.read_port(domain="comb")
-            m.d.comb += port.addr.eq(pointers[1 + len(written) :])
+            m.d.comb += port.addr.eq(pointers[1 + bits : 2 * bits])
             found = Signal(value.shape(), name=f"{name}_found", reset_less=True)
             with m.If(moves):
                 m.d.sync += found.eq(port.data)
             return found
 
         # What goes along with the levels: once for all, and for each chunk of lanes.
-        there = Signal()
-        ends = queue(last, "last", advance, Cat(arrives, written, read))
+        there, ends = Signal(), Signal()
+        if L > 1:
+            m.d.comb += ends.eq(queue(last, "last", advance, Cat(arrives, written, read)))
         with m.If(advance):
             m.d.sync += there.eq(waits)
         inside = self._delay(m, Cat(there, ends), stages + 1, advance, "main")
@@ -129,7 +140,7 @@ class Collector(wiring.Component):
         valid_next = Mux(advance, inside[-2][0], self.o.valid)
         chunks = ceil(L / CHUNK)
         valids = copies(m, platform, valid_next, chunks, "valid")
-        steps = copies(m, platform, self.step, chunks, "step")
+        steps = copies(m, platform, self.step, chunks, "step") if L > 1 else [self.step]
         pointers = [Cat(arrives, written, read)]
         if chunks > 1:
             following = Cat(self.pop, next_written, next_read)
@@ -140,10 +151,15 @@ class Collector(wiring.Component):
             lanes = range(chunk * CHUNK, min(L, (chunk + 1) * CHUNK))
             along = []
             for number in lanes:
-                queued = Cat(self.levels[number].as_value(), keep[number])
+                # One lane is of every beat.
+                flag = keep[number] if L > 1 else last
+                queued = Cat(self.levels[number].as_value(), flag)
                 found = queue(queued, f"queue_{number}", moves, pointer)
                 level: Any = data.View(level_layout(self._level_bits), found[:-1])
                 kept = found[-1]
+                if L == 1:
+                    m.d.comb += ends.eq(found[-1])
+                    kept = Const(1)
                 m.submodules[f"dequantizer_{number}"] = dequantizer = self.dequantizers[number]
                 m.d.comb += [
                     dequantizer.advance.eq(moves),
@@ -153,11 +169,11 @@ class Collector(wiring.Component):
                     dequantizer.zero.eq(level.error | ~kept),
                     beat.weights[number].eq(dequantizer.weight),
                 ]
-                along.append(Cat(kept, level.error & kept))
+                along += [level.error & kept, *([kept] if L > 1 else ())]
             out = self._delay(m, Cat(along), stages + 1, moves, f"chunk_{chunk}")[-1]
             for place, number in enumerate(lanes):
-                m.d.comb += beat.keep[number].eq(out[2 * place])
-                m.d.comb += beat.error[number].eq(out[2 * place + 1])
+                m.d.comb += beat.error[number].eq(out[2 * place if L > 1 else 0])
+                m.d.comb += beat.keep[number].eq(out[2 * place + 1] if L > 1 else 1)
         m.d.comb += self.empty.eq((held == 0) & ~Cat(stage[0] for stage in inside).any())
         return m
 

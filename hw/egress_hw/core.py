@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -11,9 +11,9 @@ from amaranth.lib.wiring import In, Out
 from egress.errors import Reason
 from egress.record import BUFFER_RANGE, MAX_SETTINGS, PROFILES
 from egress.setting import Mode
-from egress_hw.bits import copies
+from egress_hw.bits import copies, later
 from egress_hw.class_table import ClassTable, entry_layout, threshold_of
-from egress_hw.collector import Collector
+from egress_hw.collector import DEPTH, SMALL_DEPTH, Collector
 from egress_hw.geometry import Geometry
 from egress_hw.groups import group_layout
 from egress_hw.intake import BUS_BITS, Intake
@@ -27,11 +27,13 @@ from egress_hw.signatures import (
     SettingLayout,
     beat_layout,
 )
-from egress_hw.status import Status
+from egress_hw.small_intake import SmallIntake
+from egress_hw.status import SlotStatus, Status
 from egress_hw.stream_slice import StreamSlice
 
 # What is read was written long before; to promise more would cost LUTs.
 _PLAIN: Any = {"no_rw_check": 1}
+_BLOCK: Any = {"ram_style": "block", **_PLAIN}
 
 
 class Idle(IntEnum):
@@ -46,7 +48,8 @@ class Idle(IntEnum):
     LOADING = 3
     """Segments are missing, and their words are coming in."""
     BLOCKED = 4
-    """Segments are missing, and a word that is offered is not taken: as a header is checked."""
+    """Segments are missing, and a word that is offered is not taken: as a header is checked, or as
+    a small core takes one every other cycle only."""
     DECODING = 5
     """The segments are there, and a lane has no weight ready."""
     STOPPED = 6
@@ -74,6 +77,10 @@ class Core(wiring.Component):
     reset. Weights that are lost by other errors (7 to 9) come as 0 with their lanes' ``error`` bit
     set. The first error is kept.
 
+    One lane with 2 contexts is by default a small core (docs/hardware.md): it takes a word of the
+    bus every other cycle, and about 150 cycles for a segment besides, and 400 to 1400 for a
+    record.
+
     What it does not check: what is behind a segment's last weight, and that ``words`` of a record's
     header can hold all its segments is not known before they end.
 
@@ -95,10 +102,13 @@ class Core(wiring.Component):
         Segments that a lane decodes in turn: 2, or 4 or 8 for a higher clock.
     window : int, optional
         Bits that a lane decodes in a step, 9..16; by default 16 for levels of 16 bits, and for
-        others 12, or 10 with more than `MANY_LANES` lanes.
+        others 12, or 10 with more than `MANY_LANES` lanes and in small cores.
     queue : int, optional
-        Codewords that wait in each context of a lane, 4, 8, 16 or 32; by default 16, or 4 with more
-        than `MANY_LANES` lanes, which would take too much block RAM.
+        Codewords that wait in each context of a lane, 4, 8, 16 or 32; by default 16; 8 in small
+        cores; or 4 with more than `MANY_LANES` lanes, which would take too much block RAM.
+    small : bool, optional
+        Whether it is a small core: half the cells, for twice the block RAMs. By default those of
+        one lane and 2 contexts are; no other can be.
 
     Members
     -------
@@ -110,7 +120,8 @@ class Core(wiring.Component):
     reason : :py:`Out(4)`
         Code of the first error.
     error_segment : :py:`Out(32)`
-        Number of its segment in its record; 0 if it is in the record's header.
+        Number of its segment in its record; 0 if it is in the record's header. Of a small core it
+        means nothing before.
     busy : :py:`Out(1)`
         Words or weights of a record are inside.
     idle : :py:`Out(3)`
@@ -135,6 +146,7 @@ class Core(wiring.Component):
         contexts: int = 4,
         window: int | None = None,
         queue: int | None = None,
+        small: bool | None = None,
     ) -> None:
         if not isinstance(lanes, int) or lanes < 1:
             raise ValueError(f"lanes must be an integer, 1 or more, not {lanes!r}")
@@ -150,9 +162,13 @@ class Core(wiring.Component):
         self.buffer = buffer_exponent(buffer)
         self.bus = bus
         self.contexts = contexts
+        may_be_small = lanes == 1 and contexts == 2
+        if small and not may_be_small:
+            raise ValueError("small must be False for more than one lane or more than 2 contexts")
+        self.small = may_be_small if small is None else small
         many = lanes > MANY_LANES
-        self.window = window or default_window(lanes, max_level_bits)
-        self.queue = queue or (4 if many else 16)
+        self.window = window or default_window(lanes, max_level_bits, self.small)
+        self.queue = queue or (4 if many else 8 if self.small else 16)
         # Of a core that is not large a device may have fewer multipliers than lanes.
         self.geometry = Geometry(
             contexts, self.window, self.buffer, self.queue, multiplies=many and contexts == 8
@@ -172,11 +188,16 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         L, C, g = self.lanes, self.contexts, self.geometry
-        m.submodules.intake = intake = Intake(L, C, g.buffer, self.max_level_bits, self.bus)
+        if self.small:
+            intake = SmallIntake(C, g.buffer, self.max_level_bits, self.bus)
+        else:
+            intake = Intake(L, C, g.buffer, self.max_level_bits, self.bus)
+        m.submodules.intake = intake
         m.submodules.table = table = ClassTable(g.window)
         m.submodules.sequencer = sequencer = Sequencer(g, L)
-        m.submodules.collector = collector = Collector(L, self.output, self.max_level_bits)
-        m.submodules.status = status = Status(L, C)
+        m.submodules.collector = collector = Collector(
+            L, self.output, self.max_level_bits, SMALL_DEPTH if self.small else DEPTH
+        )
         wiring.connect(m, wiring.flipped(self.i), intake.i)
         if L > 1:
             # The intake and the sequencer are far from each other in a large core.
@@ -195,7 +216,9 @@ class Core(wiring.Component):
         record: Any = intake.record.payload
         of_record = data.StructLayout({"step": 16, "wide": 1, "parity": 1})
         coming: Any = Signal(of_record)
-        current: Any = Signal(of_record)
+        current: Any = (
+            self._current(m, intake.record, sequencer.begin) if self.small else Signal(of_record)
+        )
         prepared = Signal()
         m.d.comb += [
             table.i.valid.eq(intake.record.valid & ~prepared),
@@ -208,7 +231,9 @@ class Core(wiring.Component):
             m.d.sync += [coming.step.eq(record.step), coming.wide.eq(record.wide)]
             m.d.sync += [coming.parity.eq(record.parity), prepared.eq(1)]
         with m.Elif(sequencer.begin):
-            m.d.sync += [current.eq(coming), prepared.eq(0)]
+            m.d.sync += prepared.eq(0)
+            if not self.small:
+                m.d.sync += current.eq(coming)
         m.submodules.settings = settings = Memory(
             shape=WORD_BITS, depth=2 * MAX_SETTINGS, init=[], attrs=_PLAIN
         )
@@ -235,12 +260,14 @@ class Core(wiring.Component):
             Signal(len(table.address)),
             Signal(entry_layout()),
         )
-        m.d.sync += [fill.eq(table.write), fill_address.eq(table.address)]
-        m.d.sync += fill_entry.eq(table.entry)
+        at_once = m.d.comb if self.small else m.d.sync
+        at_once += [fill.eq(table.write), fill_address.eq(table.address)]
+        at_once += fill_entry.eq(table.entry)
         stores = self._broadcast(m, intake)
         # Lanes look at these long after a record began.
         of_lanes: Any = Cat(current.parity, current.wide)
         chunks = copies(m, platform, of_lanes, -(-L // CHUNK), "of_lanes")
+        errors: list[Value] = []
         for number in range(L):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
@@ -268,28 +295,74 @@ class Core(wiring.Component):
                 level.magnitude.eq(lane.magnitude),
                 level.negative.eq(lane.negative),
                 level.error.eq(lane.error),
-                status.errors[number].eq(Mux(lane.error, lane.magnitude[:2], 0)),
             ]
+            errors.append(Mux(lane.error, lane.magnitude[:2], 0))
 
-        given, keep = Signal(), Signal(L)
-        context, odd = Signal(range(C)), Signal()
-        m.d.sync += [given.eq(sequencer.pop), keep.eq(sequencer.keep)]
-        m.d.sync += [context.eq(sequencer.context), odd.eq(sequencer.odd)]
-        m.d.comb += [
-            status.begin.eq(sequencer.begin),
-            status.given.eq(given),
-            status.keep.eq(keep),
-            status.context.eq(context),
-            status.odd.eq(odd),
-            status.fault.eq(intake.fault),
-            status.fault_segment.eq(intake.fault_segment),
-            self.error.eq(status.error),
-            self.reason.eq(status.reason),
-            self.error_segment.eq(status.segment),
-            self.busy.eq(~intake.resting | ~collector.empty),
-        ]
+        m.d.comb += self.busy.eq(~intake.resting | ~collector.empty)
+        self._tell(m, intake, sequencer, errors)
         self._observe(m, intake, sequencer)
         return m
+
+    def _current(self, m: Module, taken: stream.Interface, begin: Signal) -> Any:
+        """Keep what is known of two records in a memory: return that of the one that is decoded."""
+        record: Any = taken.payload
+        current: Any = Signal(data.StructLayout({"step": 16, "wide": 1, "parity": 1}))
+        parity = Signal(init=1)
+        with m.If(begin):
+            m.d.sync += parity.eq(~parity)
+        layout = data.StructLayout({"step": 15, "wide": 1})
+        m.submodules.records = records = Memory(shape=layout, depth=2, init=[], attrs=_BLOCK)
+        write, read = records.write_port(), records.read_port(domain="comb")
+        known: Any = later(m, read.data, 1, "known")
+        m.d.comb += [
+            write.en.eq(taken.ready),  # never where it is read
+            write.addr.eq(record.parity),
+            write.data.step.eq(record.step),
+            write.data.wide.eq(record.wide),
+            read.addr.eq(parity),
+            current.step.eq(known.step),
+            current.wide.eq(known.wide),
+            current.parity.eq(parity),
+        ]
+        return current
+
+    def _tell(self, m: Module, intake: Intake, sequencer: Sequencer, errors: list[Value]) -> None:
+        """Tell of the first error, of which the lanes know in the cycle after a pop."""
+        L, C = self.lanes, self.contexts
+        given, context, odd = Signal(), Signal(range(C)), Signal()
+        m.d.sync += [given.eq(sequencer.pop), context.eq(sequencer.context)]
+        m.d.sync += odd.eq(sequencer.odd)
+        if isinstance(intake, SmallIntake):
+            m.submodules.status = status = SlotStatus(C)
+            m.d.comb += [
+                status.slot.eq(Cat(context, odd)),
+                status.errors.eq(errors[0]),
+                intake.look.eq(status.look),
+                intake.look_slot.eq(status.slot),
+                intake.hold.eq(status.error),
+                self.error_segment.eq(intake.fault_segment),
+            ]
+        else:
+            m.submodules.status = status = Status(L, C)
+            keep = Signal(L)
+            m.d.sync += keep.eq(sequencer.keep)
+            m.d.comb += [
+                status.begin.eq(sequencer.begin),
+                status.keep.eq(keep),
+                status.context.eq(context),
+                status.odd.eq(odd),
+                status.fault_segment.eq(intake.fault_segment),
+                self.error_segment.eq(status.segment),
+            ]
+            m.d.comb += [
+                place.eq(error) for place, error in zip(status.errors, errors, strict=True)
+            ]
+        m.d.comb += [
+            status.given.eq(given),
+            status.fault.eq(intake.fault),
+            self.error.eq(status.error),
+            self.reason.eq(status.reason),
+        ]
 
     def _broadcast(self, m: Module, intake: Intake) -> list[dict[str, Any]]:
         """Register what loaders write, and find the settings of segments; a dict for each loader.
@@ -306,7 +379,10 @@ class Core(wiring.Component):
             kind.stride.eq(setting.stride),
         ]
         m.submodules.kinds = kinds = Memory(
-            shape=kind_layout(), depth=2 * MAX_SETTINGS, init=[], attrs=_PLAIN
+            shape=kind_layout(),
+            depth=2 * MAX_SETTINGS,
+            init=[],
+            attrs=_BLOCK if self.small else _PLAIN,
         )
         port = kinds.write_port()
         m.d.comb += [port.en.eq(passing.en), port.data.eq(kind)]
@@ -323,20 +399,23 @@ class Core(wiring.Component):
                 "describe_slot": Signal.like(close.slot, name=f"describe_slot_{number}"),
                 "descriptor": Signal(descriptor_layout(self.geometry), name=f"descriptor_{number}"),
             }
+            at_once = m.d.comb if self.small else m.d.sync
             for name in ("slot", "address", "word"):
-                m.d.sync += of_loader[f"store_{name}"].eq(getattr(store, name))
-            m.d.sync += of_loader["describe_slot"].eq(close.slot)
+                at_once += of_loader[f"store_{name}"].eq(getattr(store, name))
+            at_once += of_loader["describe_slot"].eq(close.slot)
             for lane in range(lanes):
-                m.d.sync += of_loader["store"][lane].eq(store.en & (store.lane == lane))
-                m.d.sync += of_loader["describe"][lane].eq(close.en & (close.lane == lane))
+                at_once += of_loader["store"][lane].eq(store.en & (store.lane == lane))
+                at_once += of_loader["describe"][lane].eq(close.en & (close.lane == lane))
             known: Any = of_loader["descriptor"]
+            # The small intake tells of setting and parity a cycle before it closes a segment.
             port = kinds.read_port(domain="comb")
+            kind = later(m, port.data, 1, f"kind_{number}") if self.small else port.data
             m.d.comb += port.addr.eq(Cat(close.setting, close.parity))
-            m.d.sync += [
+            at_once += [
                 known.start.eq(close.start),
                 known.damaged.eq(close.damaged),
                 known.setting.eq(close.setting),
-                known.kind.eq(port.data),
+                known.kind.eq(kind),
             ]
             writes.append(of_loader)
         return writes
@@ -371,9 +450,9 @@ def suited(lanes: int) -> tuple[int, str]:
     return (8, "tiny") if lanes > MANY_LANES else (4, "small")
 
 
-def default_window(lanes: int, max_level_bits: int) -> int:
+def default_window(lanes: int, max_level_bits: int, small: bool = False) -> int:
     """Bits that a lane decodes in a step, unless it is said."""
-    return 16 if max_level_bits == 16 else 10 if lanes > MANY_LANES else 12
+    return 16 if max_level_bits == 16 else 10 if lanes > MANY_LANES or small else 12
 
 
 def buffer_exponent(buffer: str | int) -> int:

@@ -20,7 +20,8 @@ class Geometry:
         Base-2 logarithm of the words of a slot, 5..11. There are two slots for each context.
     queue : int
         Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
-        are dense for long. Few are kept in LUTs, more in block RAM (`queue_in_block`).
+        are dense for long. Few are kept in LUTs, more in block RAM (`queue_in_block`). With 2
+        contexts and 4, a turn is lost now and then.
     multiplies : bool
         With 8 contexts only: a multiplier of the device brings a codeword's bits to the right,
         where else some 45 LUTs do.
@@ -118,7 +119,7 @@ class Geometry:
 
     @property
     def room(self) -> int:
-        """... has told whether there is room for another. With 2 contexts that cannot wait."""
+        """... has told whether there is room for another: with 2 contexts of what was before it."""
         return self.push + self._of(0, 2, 2)
 
     # What passes between the sequencer and lanes, in cycles: the more, the farther they may be.

@@ -47,7 +47,8 @@ class GroupQueue(wiring.Component):
 
     It has room for twice ``contexts`` groups, as many as there are slots: whoever begins groups
     only where a slot is free never fills it. A group is offered 2 cycles after its last ``done``,
-    3 if there are several lanes, and a group every cycle at most.
+    3 if there are several lanes, and a group every cycle at most; with one lane every other cycle,
+    and its payload stays for a cycle after it was taken.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ class GroupQueue(wiring.Component):
         self._shown = shown = Signal(entry, reset_less=True)
         fetch, shows = Signal(), Signal()
         complete = Signal(self._loaders)
-        m.d.comb += shows.eq(self.o.ready | ~self.o.valid)
+        m.d.comb += shows.eq(~self.o.valid | (self.o.ready if self._lanes > 1 else 0))
         for number in range(self._loaders):
             self._count(m, self.done[number] & ~self.stop, fetch, complete[number], slots)
         with m.If(fetch):

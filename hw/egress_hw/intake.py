@@ -112,6 +112,8 @@ class Intake(wiring.Component):
         8 or 16: the widest levels that there is a decoder for.
     bus : int
         Bits of a beat: 32, 64 or 128.
+    members : dict, optional
+        Of a subclass.
 
     Members
     -------
@@ -163,6 +165,7 @@ class Intake(wiring.Component):
         buffer: int = 9,
         max_level_bits: int = 8,
         bus: int = 32,
+        members: dict | None = None,
     ) -> None:
         if lanes < 1:
             raise ValueError(f"lanes must be 1 or more, not {lanes!r}")
@@ -197,6 +200,7 @@ class Intake(wiring.Component):
                 "fault_segment": Out(32),
                 "resting": Out(1),
                 "blocked": Out(1),
+                **(members or {}),
             }
         )
 

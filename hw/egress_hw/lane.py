@@ -40,6 +40,7 @@ _TOKEN = ("ends", "refuses", "run", "bad", "start", "damaged", "piece", "first")
 
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _PLAIN: Any = {"no_rw_check": 1}
+_BLOCK: Any = {"ram_style": "block", **_PLAIN}
 
 
 def kind_layout() -> data.StructLayout:
@@ -190,7 +191,9 @@ class Lane(wiring.Component):
 
         # --- What is known of the segment, from cycle `begin` of a step on.
         known = self._describe(m)
-        known_then = later(m, known, g.mean - g.begin, "known")
+        # With 2 contexts that is when it is known again, and what an ended segment leaves behind is
+        # of no use to the one after it.
+        known_then = known if C == 2 else later(m, known, g.mean - g.begin, "known")
         sought = later(m, known_then, to_index, "sought")  # as the next step addresses the table
 
         # --- Cycle 0: the words are read, from a position on.
@@ -229,9 +232,15 @@ class Lane(wiring.Component):
         step: Any = later(m, before, 1, "step")
         now: Any = later(m, early, 1, "early")
         bits = later(m, before_bits, 1, "bits")
+        word = later(m, base, 1, "word")
+        next_word = Signal(g.buffer + 1)
+        if g.contexts == 2:  # a register more would cost cells, and the sum is not the last thing
+            m.d.comb += next_word.eq(word + 1)
+        else:
+            m.d.comb += next_word.eq(later(m, (base + 1)[: g.buffer + 1], 1, "next_word"))
         place = Place(
-            word=later(m, base, 1, "word"),
-            next_word=later(m, (base + 1)[: g.buffer + 1], 1, "next_word"),
+            word=word,
+            next_word=next_word,
             low=later(m, base_low, 1, "low"),
         )
         take, longer, beyond = move(m, g, entry, now, place, next_position, upper_address)
@@ -284,7 +293,11 @@ class Lane(wiring.Component):
         """Return what is known of the segment of the context in cycle `begin`."""
         g = self.geometry
         m.submodules.descriptors = descriptors = Memory(
-            shape=descriptor_layout(g), depth=2 * g.contexts, init=[], attrs=_PLAIN
+            shape=descriptor_layout(g),
+            depth=2 * g.contexts,
+            init=[],
+            # Cores of few cells, which have no LUT RAM either, have 2 contexts.
+            attrs=_BLOCK if g.contexts == 2 else _PLAIN,
         )
         write = descriptors.write_port()
         m.d.comb += [write.en.eq(self.describe), write.addr.eq(self.describe_slot)]

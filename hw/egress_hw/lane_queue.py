@@ -154,12 +154,13 @@ class LaneQueue(wiring.Component):
         dead, next_dead = Signal(init=1), Signal()
         m.d.sync += dead.eq(next_dead)
         m.d.comb += next_dead.eq(failed | (later(m, dead, C - 1, "dead") & ~start))
-        # Two steps are on their way when the next is decided on.
-        if self._geometry.room == self._geometry.push:
-            waiting = next_written - next_read
-            m.d.comb += self.room.eq(~next_dead & (waiting[:bits] <= D - 2))
-        else:
-            m.d.sync += self.room.eq(~dead & ((written - read)[:bits] <= D - 2))
+        # Two steps are on their way when the next is decided on; and what a third finds, in the
+        # cycle in which it must be known, if that cannot wait.
+        at_once = self._geometry.room == self._geometry.push
+        fits = ~dead & ((written - read)[:bits] <= D - (3 if at_once else 2))
+        if at_once:
+            fits |= later(m, self.found.start, 1, "starts")
+        m.d.sync += self.room.eq(fits)
         return m
 
     def _item(self, m: Module) -> tuple[Any, Signal, Signal, Value]:
@@ -289,7 +290,11 @@ class LaneQueue(wiring.Component):
             m.d.sync += used.eq(next_used)
             before = later(m, used, C - 2, "used")
             now = later(m, before, 1, "used_now")
-            more = later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
+            if C == 2:  # an adder in the cells of `used`
+                counted = (now + self.pop)[:_COUNT_BITS]
+            else:
+                more = later(m, (before + 1)[:_COUNT_BITS], 1, "used_more")
+                counted = Mux(self.pop, more, now)
             if C > 4:
                 m.d.sync += last.eq(before == early.count[:_COUNT_BITS])
             else:
@@ -297,7 +302,7 @@ class LaneQueue(wiring.Component):
             with m.If(start | advances):
                 m.d.comb += next_used.eq(0)
             with m.Else():
-                m.d.comb += next_used.eq(Mux(self.pop, more, now))
+                m.d.comb += next_used.eq(counted)
             one = head.run & last & ~head.zeros
             magnitude = Mux(head.run, one, head.count[: B - 1])
             m.d.comb += advances.eq(self.pop & (last | ~head.run) & ~head.error)

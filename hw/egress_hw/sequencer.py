@@ -43,6 +43,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     groups : :py:`In(stream.Signature(group_layout(lanes, contexts)))`
+        If there is one lane, a group's payload stays for a cycle after it is taken.
     ready : In(1)
         The class tables and what else there is of the next record are as they must be, and stay
         so until it begins, a cycle later at the earliest.
@@ -130,22 +131,19 @@ class Sequencer(wiring.Component):
         # All is decided of the context whose start comes to the lanes in cycle `begin` of its step.
         m.d.sync += here.eq(turn + 1 - g.begin)
 
-        # Contexts' states go round, so that the one here is that of `here`.
-        counts = 3 if L > 1 else 1
-        layout = data.StructLayout(
-            {
-                "active": 1,
-                "bank": 1,
-                "stale": range(3),
-                "last": 1,
+        # Contexts' states go round, so that the one here is that of `here`. One lane needs no more
+        # than how many beats are left; several are told apart by the number of the beat.
+        counts: dict[str, Any] = {"left": 16}
+        if L > 1:
+            counts = {
                 "beat": 16,
-                "lengths": data.ArrayLayout(16, counts),
-                "keeps": data.ArrayLayout(range(L + 1), counts),
+                "lengths": data.ArrayLayout(16, 3),
+                "keeps": data.ArrayLayout(range(L + 1), 3),
             }
-        )
+        layout = data.StructLayout({"active": 1, "bank": 1, "stale": range(3), "last": 1, **counts})
         state: Any = Signal(layout)
         after: Any = Signal(layout)
-        wanted = Signal(L, init=0)
+        wanted = Signal(L, init=0 if L > 1 else 1)
 
         all_valid = self._gather(m, self.valid | ~wanted)
 
@@ -157,7 +155,9 @@ class Sequencer(wiring.Component):
         m.d.comb += pops.eq(
             mine & state.active & (state.bank == bank) & (state.stale == 0) & all_valid & self.room
         )
-        m.d.comb += ends.eq(pops & state.last)
+        # With 2 contexts and one lane it is told from the register, else in the cycle before.
+        late = L == 1 and not deep
+        m.d.comb += ends.eq(pops & ((state.left == 1) if late else state.last))
         with m.If(mine):
             m.d.sync += self.starved.eq(~state.active & ~self.groups.valid)
             m.d.sync += next_bank.eq(bank)
@@ -200,29 +200,15 @@ class Sequencer(wiring.Component):
         with m.Elif(skips):
             m.d.comb += after.bank.eq(~state.bank)
         with m.Elif(pops):
-            m.d.comb += after.beat.eq(state.beat + 1)
+            if L > 1:
+                m.d.comb += after.beat.eq(state.beat + 1)
+            else:
+                m.d.comb += after.left.eq(state.left - 1)
 
         # In the cycles before the next turn: what the next beat is.
         kept: Any = Signal(layout, name="kept")
         m.d.sync += kept.eq(after)
-        looked: Any = Signal(layout, name="looked")
-        m.d.comb += looked.eq(kept)
-        began = later(m, begins, 1, "began")
-        coming: Any = later(m, group, 1, "coming")
-        with m.If(began):
-            m.d.comb += looked.beat.eq(0)
-            m.d.comb += [
-                looked.lengths[n].eq(coming.lengths[n - counts + 3]) for n in range(counts)
-            ]
-            m.d.comb += [looked.keeps[n].eq(coming.keeps[n - counts + 3]) for n in range(counts)]
-        lanes = Signal(range(L + 1))
-        m.d.comb += lanes.eq(kept.keeps[-1])
-        for number in reversed(range(counts - 1)):
-            with m.If(kept.beat < kept.lengths[number]):
-                m.d.comb += lanes.eq(kept.keeps[number])
-        with m.If(began):
-            # No segment is without weights.
-            m.d.comb += lanes.eq(coming.keeps[3 - counts])
+        looked, lanes = self._look(m, kept, later(m, begins, 1, "began"))
         last: Any = looked
         if deep:
             counted = Signal(range(L + 1))
@@ -231,13 +217,14 @@ class Sequencer(wiring.Component):
             lanes, looked = later(m, counted, C - g.asked - 3, "counted"), rest
             last = Signal(layout, name="rest_then")
             m.d.sync += last.eq(rest)
-        ends_next = looked.beat + 1 == looked.lengths[-1]
+        ends_next = looked.left == 1 if L == 1 else looked.beat + 1 == looked.lengths[-1]
         if deep:
             m.d.sync += last.last.eq(ends_next)
             last = later(m, last, C - 4, "last")
-        else:
+        elif not late:
             m.d.comb += last.last.eq(ends_next)
-        m.d.sync += wanted.eq(_below(lanes, L))
+        if L > 1:
+            m.d.sync += wanted.eq(_below(lanes, L))
         m.d.sync += state.eq(last)
 
         # To the lanes: the start, and the pop, which comes with what the collector is told of it.
@@ -252,13 +239,40 @@ class Sequencer(wiring.Component):
             self.orders, copies(m, platform, told, len(self.orders), "order_of"), strict=True
         ):
             m.d.comb += chunk.eq(copy)
-        keep = later(m, lanes, g.asked + g.popped, "keep")
+        if L > 1:
+            keep = later(m, lanes, g.asked + g.popped, "keep")
+            m.d.sync += self.keep.eq(_below(keep, L))
+        else:
+            m.d.comb += self.keep.eq(1)
         beat = later(m, Cat(done, here, bank), g.popped - 1, "beat")
         m.d.comb += self.gives.eq(pops)
-        m.d.sync += [self.pop.eq(pop), self.keep.eq(_below(keep, L))]
+        m.d.sync += self.pop.eq(pop)
         m.d.sync += Cat(self.last, self.context, self.odd).eq(beat)
         m.d.sync += [self.free.en.eq(ends), self.free.slot.eq(Cat(here, state.bank))]
         return m
+
+    def _look(self, m: Module, kept: Any, began: Value) -> tuple[Any, Signal]:
+        """Return a context's state, of a group that ``began`` too; and the next beat's lanes."""
+        looked: Any = Signal(kept.shape(), name="looked")
+        lanes = Signal(range(self._lanes + 1))
+        m.d.comb += looked.eq(kept)
+        group: Any = self.groups.payload
+        if self._lanes == 1:
+            # The group's payload stays for a cycle after it was taken.
+            with m.If(began):
+                m.d.comb += looked.left.eq(group.lengths[2])
+            return looked, lanes
+        coming: Any = later(m, group, 1, "coming")
+        m.d.comb += lanes.eq(kept.keeps[-1])
+        for number in reversed(range(2)):
+            with m.If(kept.beat < kept.lengths[number]):
+                m.d.comb += lanes.eq(kept.keeps[number])
+        with m.If(began):
+            m.d.comb += looked.beat.eq(0)
+            m.d.comb += [looked.lengths.eq(coming.lengths), looked.keeps.eq(coming.keeps)]
+            # No segment is without weights.
+            m.d.comb += lanes.eq(coming.keeps[0])
+        return looked, lanes
 
     def _gather(self, m: Module, masked: Value) -> Value:
         """Return whether all are set, `Geometry.asked` cycles later."""

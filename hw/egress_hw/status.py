@@ -137,3 +137,64 @@ class Status(wiring.Component):
             m.d.sync += [self.error.eq(1), self.reason.eq(self.fault), seen.eq(1)]
             m.d.sync += self.segment.eq(self.fault_segment)
         return m
+
+
+class SlotStatus(wiring.Component):
+    """Keeper of the first error of one lane, whose segments' numbers are kept elsewhere, by slot.
+
+    It is told a cycle after it happened.
+
+    Parameters
+    ----------
+    contexts : int
+
+    Members
+    -------
+    given : In(1)
+        A weight was given in the cycle before, of the segment in `slot`.
+    slot : In(range(2 * contexts))
+    errors : In(2)
+        1 or 2 if it is lost to a bad codeword or an overrun, else 0.
+    fault : In(4)
+        For one cycle the reason of an error on the bus; 0 if none.
+    look : Out(1)
+        An error is that of the segment in `slot`.
+    error : Out(1)
+        There was an error.
+    reason : Out(4)
+        The first error's code of FORMAT.md, section 9.
+    """
+
+    given: Signal
+    slot: Signal
+    errors: Signal
+    fault: Signal
+    look: Signal
+    error: Signal
+    reason: Signal
+
+    def __init__(self, contexts: int) -> None:
+        super().__init__(
+            {
+                "given": In(1),
+                "slot": In(range(2 * contexts)),
+                "errors": In(2),
+                "fault": In(4),
+                "look": Out(1),
+                "error": Out(1),
+                "reason": Out(4),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lost, told = Signal(), Signal()
+        m.d.comb += lost.eq(self.given & self.errors.any())
+        m.d.comb += told.eq(self.fault.any())
+        # What comes from the bus is first where both come at once.
+        m.d.comb += self.look.eq(lost & ~told)
+        with m.If(~self.error & (lost | told)):
+            m.d.sync += self.error.eq(1)
+            of_weight = Mux(self.errors[1], Reason.OVERRUN.value, Reason.BAD_CODEWORD.value)
+            m.d.sync += self.reason.eq(Mux(told, self.fault, of_weight))
+        return m

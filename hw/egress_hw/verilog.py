@@ -71,8 +71,11 @@ _COMMENTS = {
 }
 
 LATENCY_CYCLES = {2: 40, 4: 40, 8: 64}
-"""Bounds, by contexts, of what was simulated: 17 for 1 lane and 2 contexts, 34 for 16 lanes and
+"""Bounds, by contexts, of what was simulated: 18 for 2 lanes and 2 contexts, 34 for 16 lanes and
 products, 57 for those and 8 contexts."""
+
+SMALL_LATENCY_CYCLES = 50
+"""The same of small cores: 45, 47 with products."""
 
 TABLE_CYCLES = 266
 """Of `egress_hw.class_table.ClassTable`, for a setting."""
@@ -137,7 +140,10 @@ def _head(core: AxiCore, name: str, measured: Sequence[str]) -> str:
     """Comment at the head of the file."""
     inner = core.core
     words, lanes, contexts = 1 << inner.buffer, inner.lanes, inner.contexts
-    width, latency = len(core.m_axis_tdata) // lanes, LATENCY_CYCLES[contexts]
+    width = len(core.m_axis_tdata) // lanes
+    # Of docs/hardware.md, "The small core".
+    latency = SMALL_LATENCY_CYCLES if inner.small else LATENCY_CYCLES[contexts]
+    of_bus = " (16 a cycle)" if inner.small else ""
     members = core.signature.members
     widths = {port: len(getattr(core, port)) if port in members else 1 for port in _MEANINGS}
     into = {port for port in _MEANINGS if port not in members or members[port].flow is In}
@@ -172,7 +178,7 @@ Order of beats
   Compressed with --lanes {lanes} --interleave {lanes * contexts}, beats hold weights in order.
 
 Rate and latency
-  A beat a cycle, as long as codewords fit the window and the bus has the bits. A group is
+  A beat a cycle, as long as codewords fit the window and the bus has the bits{of_bus}. A group is
   decoded once all its segments are there and checked. The first beat comes {latency} cycles
   after the last word of the first group at most, or, if that is later, once the class
   tables are filled: {TABLE_CYCLES} cycles at most for each setting of the record.

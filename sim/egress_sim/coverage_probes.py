@@ -20,7 +20,10 @@ from egress_hw.core import Idle
 from egress_sim.coverage_bins import Bin
 from egress_sim.shape import Shape
 
-_COMPONENTS = ("Intake", "ClassTable", "Sequencer", "Collector", "Status", "Lane")
+_COMPONENTS = ("Intake", "ClassTable", "Sequencer", "Collector", "Lane")
+
+_SMALL = {"Intake": "SmallIntake"}
+"""What stands in for a component in a small core."""
 
 _REASONS = [r for r in Reason if r not in (Reason.BAD_PADDING, Reason.TRUNCATED)]
 """Those that hardware tells of."""
@@ -94,7 +97,8 @@ class ProbedCore(Elaboratable):
             # Of the others ready depends on valid.
             if name == "o" or (name == "i" and intake.loaders > 1):
                 yield "streams", f"{name}: ready waits for valid", ~port.valid & port.ready
-            if name in "io":
+            # A small core takes a word every other cycle.
+            if name == "o" or (name == "i" and not self.core.core.small):
                 again = passes & self._before(passes, f"{name}_passed")
                 yield "streams", f"{name}: beat after beat", again
         core = self.core
@@ -228,18 +232,19 @@ def _elaborate(core: AxiCore) -> tuple[Fragment, dict[str, list[Any]]]:
     """Elaborate a core; give its components besides, by the names of their classes."""
     parts: dict[str, list[Any]] = {name: [] for name in _COMPONENTS}
 
-    def recorded(base: Any) -> Any:
+    def recorded(base: Any, name: str) -> Any:
         class Recorded(base):
             def __init__(self, *arguments: Any, **options: Any) -> None:
                 super().__init__(*arguments, **options)
-                parts[base.__name__].append(self)
+                parts[name].append(self)
 
         return Recorded
 
     with ExitStack() as stack:
         for name in _COMPONENTS:
-            kind = recorded(getattr(core_module, name))
-            stack.enter_context(patch.object(core_module, name, kind))
+            used = _SMALL.get(name, name) if core.core.small else name
+            kind = recorded(getattr(core_module, used), name)
+            stack.enter_context(patch.object(core_module, used, kind))
         fragment = Fragment.get(core, None)
     missing = [name for name in _COMPONENTS if not parts[name]]
     if missing:

@@ -36,9 +36,10 @@ class Source:
         """In all tensors."""
         return sum(tensor.size for tensor in self.tensors)
 
-    def stream(self, lanes: int) -> bytes:
+    def stream(self, lanes: int, contexts: int | None = None) -> bytes:
         """Encode for a core of so many lanes; the records of all tensors."""
-        contexts, profile = suited(lanes)
+        suit, profile = suited(lanes)
+        contexts = contexts or suit
         options: dict[str, Any] = {"profile": profile, "lanes": lanes * contexts, "threads": 1}
         return b"".join(encode(tensor.ravel(), **options) for tensor in self.tensors)
 
@@ -129,6 +130,7 @@ def measure(
     sources: Sequence[Source] | None = None,
     *,
     beats: int = 300_000,
+    contexts: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Point]:
     """Simulate cores on streams, every weight compared.
@@ -140,6 +142,8 @@ def measure(
         Default is `drawn` for each number of lanes.
     beats : int
         Of `drawn`.
+    contexts : int
+        Of the cores; by default those that suit.
 
     Raises
     ------
@@ -148,8 +152,8 @@ def measure(
     """
     for count in lanes:
         for source in sources or drawn(count, beats):
-            stream = source.stream(count)
-            contexts, profile = suited(count)
+            suit, profile = suited(count)
+            stream = source.stream(count, contexts)
             for bus in buses:
                 found = simulate(
                     stream,
@@ -157,7 +161,7 @@ def measure(
                     output="level",
                     buffer=profile,
                     bus=bus,
-                    contexts=contexts,
+                    contexts=contexts or suit,
                     engine="fast",
                     progress=progress,
                 )
@@ -188,6 +192,10 @@ def _point(name: str, found: SimulationResult) -> Point:
 
 
 BEGIN, END = "<!-- egress bench roofline: begin -->", "<!-- egress bench roofline: end -->"
+FEW_BEGIN, FEW_END = (
+    f"<!-- egress bench roofline --contexts 2: {which} -->" for which in ("begin", "end")
+)
+"""Of the table of cores of 2 contexts."""
 
 HEADER = (
     *("levels", "bits/weight", "lanes", "bus", "weights", "cycles", "latency", "roofline"),

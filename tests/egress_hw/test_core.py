@@ -376,3 +376,17 @@ def test_busy_from_the_first_word_to_the_last_beat():
 def test_wrong_parameters_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Core(**arguments)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_one_lane_of_2_contexts_decodes_with_either_bus_side(small):
+    records = [make_record(seed, weights=200, segment_weights=50, interleave=2) for seed in (1, 2)]
+    core = Core(1, "level", buffer="small", contexts=2, small=small)
+    assert not decode(records, 1, "level", contexts=2, core=core).seen["error"]
+
+
+def test_small_cores_have_one_lane_and_2_contexts():
+    message = "small must be False for more than one lane or more than 2 contexts"
+    for lanes, contexts in ((2, 2), (1, 4)):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            Core(lanes, contexts=contexts, small=True)

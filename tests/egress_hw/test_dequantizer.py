@@ -30,13 +30,13 @@ def expected(output, levels, step):
     return product.astype(ml_dtypes.bfloat16).view(np.uint16).tolist()
 
 
-def dequantize(output, level_bits, levels, step, *, zeros=(), waits=0.0, seed=0):
+def dequantize(output, level_bits, levels, step, *, zeros=(), waits=0.0, seed=0, table=False):
     """Weights as they come `latency_cycles` after their levels; ``waits``: cycles without advance.
 
     A level of 0 is given with either sign.
     """
     check_step(step, level_bits)
-    dut = Dequantizer(output, level_bits)
+    dut = Dequantizer(output, level_bits, table=table)
     rng = random.Random(seed)
     # With something else before and after them.
     others = [rng.randint(1, max_level(level_bits)) for _ in range(2 * dut.latency_cycles)]
@@ -67,13 +67,14 @@ def dequantize(output, level_bits, levels, step, *, zeros=(), waits=0.0, seed=0)
     return weights[first : first + len(levels)]
 
 
+@pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("output", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "step", [0x0080, 0x00FF, 0x3B80, 0x3B81, 0x3BC0, 0x3BFF, 0x3F80, 0x3FAB, 0x7B00, 0x7B7F]
 )
-def test_every_8_bit_level_is_dequantized_exactly(output, step):
+def test_every_8_bit_level_is_dequantized_exactly(output, step, table):
     levels = range(-127, 128)
-    assert dequantize(output, 8, levels, step) == expected(output, levels, step)
+    assert dequantize(output, 8, levels, step, table=table) == expected(output, levels, step)
 
 
 @pytest.mark.parametrize("level_bits", [8, 16])
@@ -115,10 +116,11 @@ def test_any_level_and_step_with_cycles_without_advance(output, level_bits, draw
     assert dequantize(output, level_bits, levels, step, waits=waits, seed=seed) == wanted
 
 
+@pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("output", ["level", "float32", "bfloat16"])
-def test_zero_gives_plus_zero_whatever_the_level(output):
+def test_zero_gives_plus_zero_whatever_the_level(output, table):
     levels = [1, -2, 0, -127, 3, 127]
-    weights = dequantize(output, 8, levels, 0x3F80, zeros=(1, 3, 5))
+    weights = dequantize(output, 8, levels, 0x3F80, zeros=(1, 3, 5), table=table)
     assert weights == expected(output, [1, 0, 0, 0, 3, 0], 0x3F80)
 
 
@@ -132,3 +134,8 @@ def test_zero_gives_plus_zero_whatever_the_level(output):
 def test_wrong_parameters_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Dequantizer(*arguments)
+
+
+def test_a_table_for_16_bits_is_refused():
+    with pytest.raises(ValueError, match=r"^table must be False for level_bits other than 8$"):
+        Dequantizer("bfloat16", 16, table=True)

@@ -6,6 +6,7 @@ import pytest
 from egress.record import Header, pack_segment
 from egress.setting import Mode, Setting
 from egress_hw.intake import Intake
+from egress_hw.small_intake import SmallIntake
 
 from .loads import load
 from .records import make_record, patch_header, words_of
@@ -16,6 +17,13 @@ def run(records, lanes, bus, contexts=2, buffer=5, **kwargs):
     size = sum(map(len, records)) // 4
     deadline = 4000 + 40 * size
     return load(dut, records, lanes=lanes, contexts=contexts, bus=bus, deadline=deadline, **kwargs)
+
+
+def run_small(records, bus=32, max_level_bits=16, **kwargs):
+    dut = SmallIntake(2, 5, max_level_bits, bus)
+    size = sum(map(len, records)) // 4
+    deadline = 4000 + 4000 * len(records) + 200 * size
+    return load(dut, records, lanes=1, contexts=2, bus=bus, deadline=deadline, **kwargs)
 
 
 SHAPES = [
@@ -206,3 +214,76 @@ def test_zeros_after_a_record_are_skipped_to_the_end_of_the_beat_only(lanes, bus
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Intake(**arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_small_one_loads_every_segment(seed):
+    rng = random.Random(seed)
+    records = [
+        make_record(
+            rng.randrange(1 << 16),
+            weights=rng.randrange(1, 900),
+            segment_weights=rng.choice((15, 40, 60)),
+            interleave=(1, 2, 5, 16)[number],
+            level_bits=rng.choice((8, 16)),
+            damage=(1, 5),
+        )
+        for number in range(4)
+    ]
+    slow = {} if seed == 0 else {"gaps": 0.3, "stalls": 0.5, "busy": 60}
+    assert len(run_small(records, seed=seed, **slow).records) == 4
+
+
+def test_the_small_one_fills_slots_and_uses_half_the_bus():
+    full = make_record(1, weights=4 * 128, segment_weights=128, choices=(Setting(Mode.RAW, 7),))
+    result = run_small([full])
+    assert len(result.closed) == 4
+    payload = result.taken[-32:]
+    assert payload == list(range(payload[0], payload[0] + 64, 2))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_framing_error_stops_everything_in_the_small_one(name):
+    data, (reason, segment) = REFUSED[name]
+    # A good record before it, and one after it.
+    before = make_record(3, weights=40, segment_weights=30)
+    result = run_small([before, data], max_level_bits=8, after=GOOD, extra=100,
+                       refused=(reason, segment))  # fmt: skip
+    assert result.faults == [(reason, segment)]
+    assert len(result.records) == 1 + (reason == 6 or segment > 0)
+
+
+WIDE = make_record(1, weights=9, segment_weights=9, level_bits=16)
+
+
+def test_the_small_one_refuses_wider_levels_after_all_other_rules():
+    assert run_small([WIDE], max_level_bits=8, refused=(5, 0)).faults == [(5, 0)]
+    # 2 to the power of 112 is too large a step for levels of 16 bits only.
+    wide = patch_header(WIDE, 1, words_of(WIDE)[1] & 0xFFFF0000 | 0x7780)
+    assert run_small([wide], max_level_bits=8, refused=(4, 0)).faults == [(4, 0)]
+    narrow = patch_header(GOOD, 1, WORDS[1] & 0xFFFF0000 | 0x7780)
+    assert run_small([narrow]).faults == []
+
+
+@pytest.mark.parametrize("setting", [
+    0xC3FF0000, 0xC0010000, 0xE0000000, 0x00000001, 0x00004000, 0x40008000, 0x40000004, 0x80008000,
+])  # fmt: skip
+def test_the_small_one_refuses_fields_that_a_mode_does_not_use(setting):
+    record = patch_header(GOOD, 5, setting)
+    assert run_small([record], refused=(4, 0)).faults == [(4, 0)]
+
+
+def test_the_small_one_tells_of_damage_and_of_numbers_by_slot():
+    record = make_record(5, weights=300, segment_weights=20, damage=(6,))
+    assert run_small([record, record]).faults == [(7, 6), (7, 6)]
+
+
+@pytest.mark.parametrize("bus", [64, 128])
+def test_the_small_one_skips_zeros_after_a_record_to_the_end_of_the_beat_only(bus):
+    for seed in range(4):
+        record = make_record(seed, weights=40, segment_weights=20)
+        run_small([record, record], bus, padding=True, extra=200)
+        if -len(record) % (bus // 8) > 4:
+            # No record may begin after zeros in the same beat.
+            result = run_small([record + bytes(4), record], bus, refused=(1, 0))
+            assert result.faults == [(1, 0)]

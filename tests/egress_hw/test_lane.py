@@ -102,7 +102,7 @@ JOINT = Setting(Mode.JOINT, order=1, head=2, first=1, threshold=3, stride=4)
 
 # Every combination that changes what a lane is made of.
 GEOMETRIES = [
-    Geometry(2, 9, BUFFER, 4),
+    Geometry(2, 9, BUFFER, 8),
     Geometry(2, 16, BUFFER, 8),
     Geometry(4, 10, BUFFER, 4),
     Geometry(4, 16, BUFFER, 8),

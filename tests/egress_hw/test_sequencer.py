@@ -142,14 +142,16 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
         decided = []  # what was busy, by cycle
         finished = True  # the record of the groups that have begun
         busy, filled = set(), set()  # slots of groups that have beats left; that are not freed yet
-        offered, bank_before = False, None
+        offered, taken, bank_before = False, False, None
         gave, valid, was_ready = [0] * geometry.popped, 0, False
         # Turns begin with the first cycle.
         await ctx.tick().repeat(geometry.told)
         for now in range(limit):
             group = groups[min(begun, len(groups) - 1)]
             may = begun < len(groups) and group.slot not in filled
-            offered = may and (offered or rng.random() >= gap)
+            # If there is one lane, what was taken stays for a cycle.
+            stays = lanes == 1 and taken
+            offered = may and not stays and (offered or rng.random() >= gap)
             ctx.set(dut.groups.valid, offered)
             if offered:
                 ctx.set(dut.groups.payload, group.payload(lanes))
@@ -201,7 +203,8 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
                 slot = slot % contexts, slot // contexts
                 assert slot not in busy
                 filled.remove(slot)
-            if ctx.get(dut.groups.ready):
+            taken = ctx.get(dut.groups.ready)
+            if taken:
                 assert offered
                 assert ctx.get(dut.begin) == group.first
                 if group.first:

@@ -3,7 +3,7 @@ from amaranth.sim import Simulator
 
 from egress.errors import Reason
 from egress_hw.signatures import CHUNK
-from egress_hw.status import BEGIN_CYCLES, Status
+from egress_hw.status import BEGIN_CYCLES, SlotStatus, Status
 
 BAD, OVER = 1, 2
 
@@ -101,3 +101,36 @@ def test_the_lowest_lane_of_a_beat_and_the_first_error_are_kept():
         wanted = (1, Reason.BAD_SEGMENT_CRC, 70000)
         cycles = [*begin(), crc, *between, first, {"fault": 6}, *[{}] * 9]
         assert run_cycles(3, 2, cycles)[-1] == wanted
+
+
+def run_slots(cycles):
+    """Drive a `SlotStatus`: whether it looked in each cycle, error and reason after each."""
+    dut = SlotStatus(2)
+    seen = []
+
+    async def bench(ctx):
+        for values in cycles:
+            for name in ("given", "slot", "errors", "fault"):
+                ctx.set(getattr(dut, name), values.get(name, 0))
+            look = ctx.get(dut.look)
+            await ctx.tick()
+            seen.append((look, ctx.get(dut.error), ctx.get(dut.reason)))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+def test_of_one_lane_a_lost_weight_is_looked_up_by_its_slot():
+    lost = {"given": 1, "slot": 3, "errors": OVER}
+    assert run_slots([{"errors": BAD}, lost, {}])[1:] == [(1, 1, 9), (0, 1, 9)]
+    assert run_slots([{**lost, "errors": BAD}])[0] == (1, 1, 8)
+    assert run_slots([{**lost, "errors": 0}])[0] == (0, 0, 0)
+
+
+def test_of_one_lane_the_bus_is_first_and_the_first_error_stays():
+    lost = {"given": 1, "errors": BAD}
+    assert run_slots([{**lost, "fault": 7}, {"fault": 6}])[-1] == (0, 1, 7)
+    assert run_slots([lost, {"fault": 6}])[-1] == (0, 1, 8)

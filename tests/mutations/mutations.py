@@ -47,6 +47,7 @@ _HW = "tests/egress_hw/"
 LANE = (f"{_HW}test_lane.py", "-k", "not runs_are_decoded")
 INTAKE = (f"{_HW}test_intake.py", "-k", "not keeps_up")
 CORE = (f"{_HW}test_core.py",)
+SMALL = (f"{_HW}test_intake.py", f"{_HW}test_microcode.py", "-k", "small")
 
 TESTS = {
     "lane": LANE,
@@ -60,6 +61,8 @@ TESTS = {
     "intake": INTAKE,
     "splitter": INTAKE,
     "row_splitter": INTAKE,
+    "small_intake": SMALL,
+    "small_program": SMALL,
     "loader": INTAKE,
     "row_loader": INTAKE,
     "groups": INTAKE,
@@ -121,6 +124,22 @@ MUTATIONS = (
     Mutation("intake", "at[1:] - (low[-1] & ~at[0])", "at[1:]", "numbers above 2**15",
              ("tests/egress_sim/test_coverage.py", "-k", "high_number")),
     Mutation("intake", "beat << width", "beat << 32", "rows of a word"),
+    # The bus side of small cores.
+    Mutation("small_program", "p.mask(0x3000)", "p.mask(0x1000)", "a reserved bit passes"),
+    Mutation("small_program", 'p.less("words", one=0)', 'p.less("words")', "headers are free"),
+    Mutation("small_program", "254 - 16 << 7", "254 - 8 << 7", "products overflow"),
+    Mutation("small_program", '"zero-run", 0x803F', '"zero-run", 0x003F', "swapped runs pass"),
+    Mutation("small_program", 'p.all_zero("rows_low", "rows_high", "extra")',
+             'p.all_zero("rows_low", "rows_high")', "the last group is lost"),
+    Mutation("small_program", 'p.keep_in("weights", acc="keep")\n    p.add(1)',
+             'p.keep_in("weights", acc="keep")\n    p.add(0)', "no larger shares"),
+    Mutation("small_intake", "self._crc.eq(0xFFFF)", "self._crc.eq(0)", "another CRC"),
+    Mutation("small_intake", "self.record.valid | inside[1]", "self.record.valid",
+             "three records' settings at once"),
+    Mutation("small_intake", "busy[slot].eq(1)", "busy[slot].eq(0)", "slots are never in use"),
+    Mutation("small_intake", "final | (context == C - 1)", "context == C - 1",
+             "a record goes on with the round of the one before"),
+    Mutation("small_intake", "(~needs | self._row.valid)", "1", "words are not waited for"),
     # Class table.
     Mutation("class_table", "Mux(joint, 4, 2)", "Mux(joint, 3, 2)", "magnitudes are off"),
     Mutation("class_table", "symbols.eq(Mux(half, 3, 1))", "symbols.eq(1)", "half classes"),
@@ -133,6 +152,8 @@ MUTATIONS = (
     Mutation("sequencer", "~ending & (live == 0)", "1", "a record begins in the other"),
     Mutation("sequencer", "(live == 0) & ~begins", "(live == 0)", "two records begin at once"),
     Mutation("sequencer", "looked.beat.eq(0)", "looked.beat.eq(kept.beat)", "beats go on"),
+    Mutation("sequencer", "state.left == 1", "state.left == 2", "a beat less of one lane"),
+    Mutation("sequencer", "state.left - 1", "state.left - 2", "every other beat of one lane"),
     Mutation("sequencer", "kept.beat < kept.lengths[number]", "0", "all lanes to the end"),
     Mutation("sequencer", "pops | (state.bank != bank)", "pops", "rounds of unequal groups"),
     Mutation("lane_step", "longer.eq(now.zero & ", "longer.eq(now.zero & 0 & ", "half classes"),
@@ -142,8 +163,7 @@ MUTATIONS = (
              "upper_address.eq(Mux(sum_[5],",
              "the upper half of the word after"),
     Mutation("lane_step", "behind = next_position[-1] &", "behind = 0 &", "no overrun by little"),
-    Mutation("lane_queue", "(written - read)[:bits] <= D - 2", "(written - read)[:bits] <= D",
-             "the queue runs over"),
+    Mutation("lane_queue", "D - (3 if at_once else 2)", "D", "the queue runs over"),
     Mutation("lane_queue", "Mux(advances, two, one)", "one", "the last item is given twice"),
     Mutation("lane_queue", "pushes | (~start", "(~start", "an item is seen a turn late"),
     Mutation("lane_queue", "Mux(start, now_written, ", "Mux(0, now_written, ", "left from before"),
@@ -153,12 +173,12 @@ MUTATIONS = (
              "damage passes"),
     # Behind the lanes.
     Mutation("collector", "written + arrives", "written + 1", "places are passed over"),
-    Mutation("collector", "self.gives < DEPTH", "self.gives <= DEPTH", "one too many"),
+    Mutation("collector", "self.gives < depth", "self.gives <= depth", "one too many"),
     Mutation("collector", "level.error | ~kept", "level.error", "lanes that have no weight"),
     Mutation("collector", " & ~Cat(stage[0] for stage in inside).any()", "", "empty too soon"),
     Mutation("collector", "Mux(advance, inside[-2][0], self.o.valid)", "inside[-2][0]", "lanes go"),
     Mutation("dequantizer", "rest[:-1].any() | kept[0]", "1", "halves are rounded up"),
-    Mutation("dequantizer", "self.zero | (shift == B - 1)", "(shift == B - 1)", "zero is ignored"),
+    Mutation("dequantizer", "normal_zero | normal_above", "normal_above", "zero is ignored"),
     Mutation("stream_slice", "waits.eq(1)", "waits.eq(0)", "the second item is lost"),
     Mutation("status", "with m.If(~seen):", "with m.If(1):", "the next beat's lanes"),
     Mutation("status", "lane + context * L", "lane + context", "the segment's number"),

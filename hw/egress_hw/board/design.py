@@ -92,7 +92,16 @@ class BoardDesign(wiring.Component):
             raise ValueError(
                 f"store_bytes must be a power of two, 1024 or more, not {store_bytes!r}"
             )
-        self.core = Core(lanes, output, max_level_bits, buffer, bus, contexts)
+        self.core = Core(
+            # The store and the reports need the block RAM that a small core would take.
+            lanes,
+            output,
+            max_level_bits,
+            buffer,
+            bus,
+            contexts,
+            small=False,
+        )
         self.divisor = divisor_of(clock_hz, baud)
         self.about = About(
             lanes=lanes,

@@ -185,8 +185,9 @@ def _values(work: Path) -> list[dict[str, int]]:
     """Values of the inputs that refute, by cycle and name."""
     places = {}
     for line in (work / "map.txt").read_text().splitlines():
-        kind, at, bit, name = line.split()
+        kind, *rest = line.split()
         if kind == "input":
+            at, bit, name = rest
             places[int(at)] = (name, int(bit))
     _, *frames = (work / "cex.txt").read_text().splitlines()
     values = []

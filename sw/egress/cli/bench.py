@@ -53,6 +53,7 @@ def add_commands(commands: Commands) -> None:
             " --plot docs/results/hardware.svg --docs docs/hardware.md",
             "egress bench boards --json docs/results/boards.json --docs docs/boards.md",
             "egress bench roofline --lanes 16 --files model.egress.safetensors",
+            "egress bench roofline --lanes 1 --bus 32 --contexts 2",
             "egress bench roofline --lanes 1 8 16 64 --json docs/results/roofline.json"
             " --docs docs/hardware.md",
             "egress bench engine",
@@ -107,6 +108,19 @@ def add_commands(commands: Commands) -> None:
         type=positive,
         metavar="L",
         help="of the cores (default 1 to 64; roofline: 1, 8; engine: 1, 16)",
+    )
+    group.add_argument(
+        "--bus",
+        nargs="+",
+        type=int,
+        choices=(32, 64, 128),
+        help="roofline: bits a beat of the input (default all)",
+    )
+    group.add_argument(
+        "--contexts",
+        type=int,
+        choices=(2, 4, 8),
+        help="roofline: segments that a lane decodes in turn (default: what suits the lanes)",
     )
     group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
     group.add_argument(

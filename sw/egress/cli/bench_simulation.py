@@ -14,7 +14,7 @@ def roofline(options: argparse.Namespace) -> int:
     from egress.tensors import find_files
     from egress_sim import roofline
 
-    lanes, buses = options.lanes or (1, 8), (32, 64, 128)
+    lanes, buses = options.lanes or (1, 8), options.bus or (32, 64, 128)
     try:
         sources = [roofline.read(file) for file in find_files(options.files)]
     except ValueError as error:
@@ -31,6 +31,7 @@ def roofline(options: argparse.Namespace) -> int:
                 buses,
                 kind,
                 beats=beats,
+                contexts=options.contexts,
                 progress=lambda line: bar(len(points), total, line),
             ):
                 points.append(point)
@@ -42,6 +43,8 @@ def roofline(options: argparse.Namespace) -> int:
         )
         document = options.docs.read_text()
         marks = roofline.BEGIN, roofline.END
+        if options.contexts == 2:
+            marks = roofline.FEW_BEGIN, roofline.FEW_END
         write_text(options.docs, replace_table(document, text, options.docs, marks))
     if not put_json(options.json, {"points": [asdict(point) for point in points]}):
         table(list(roofline.HEADER), [list(cells) for cells in rows])

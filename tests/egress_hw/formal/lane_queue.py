@@ -97,9 +97,9 @@ def proof(contexts: int, bounded: int = 0) -> Proof:
 
 
 ROOM = {
-    2: {"(waiting[:bits] <= D - 2)": "(waiting[:bits] <= D)"},
-    4: {"(written - read)[:bits] <= D - 2": "(written - read)[:bits] <= D"},
-    8: {"(written - read)[:bits] <= D - 2": "(written - read)[:bits] <= D"},
+    2: {"D - (3 if at_once else 2)": "D - (1 if at_once else 2)"},
+    4: {"D - (3 if at_once else 2)": "D - (3 if at_once else 0)"},
+    8: {"D - (3 if at_once else 2)": "D - (3 if at_once else 0)"},
 }
 
 PROOFS = [proof(2), proof(4), proof(8, 80)]

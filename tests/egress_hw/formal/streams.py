@@ -51,7 +51,7 @@ def of_intake(lanes: int, bus: int, module: Any = intake) -> Bench:
 
 def core_proof(lanes: int, bus: int) -> Proof:
     def wrong() -> Bench:
-        changes = {"valid.eq(going[0])": "valid.eq(going[0] | ~self.room)"}
+        changes = {"valid.eq(inside[-1][0])": "valid.eq(inside[-1][0] | ~self.room)"}
         return of_core(lanes, bus, mutated("egress_hw.collector", changes))
 
     return Proof(

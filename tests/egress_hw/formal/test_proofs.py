@@ -51,7 +51,7 @@ def test_a_handshake_does_not_wait_for_the_other_in_the_same_cycle(make, outputs
 
 
 def test_a_path_in_the_same_cycle_is_found(tmp_path):
-    changes = {"valid.eq(going[0])": "valid.eq(going[0] & self.o.ready)"}
+    changes = {"valid.eq(inside[-1][0])": "valid.eq(inside[-1][0] & self.o.ready)"}
     dut = mutated("egress_hw.collector", changes).Collector(1, "level", 8)
     with pytest.raises(ToolError, match=r"o\.valid depends on .*o__ready"):
         independent(dut, ["o.valid"], ["o.ready"], tmp_path)
