@@ -294,8 +294,8 @@ class Transfer:
                 self._serve()
             done = len(self._reports) >= due
             if done and not self._status.state & State.BUSY and not self._status.readable:
-                came = self._status.next == self._length or self._flags & Begin.FLASH
-                return bool(came) and self._status.reports == due - self._first
+                came = self._status.next == self._length
+                return came and self._status.reports == due - self._first
             if watch.pause(settling=done or self._stopped):
                 return False
 

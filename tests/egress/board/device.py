@@ -112,6 +112,7 @@ class Device:
             self.begun += 1
             if flags & 4:
                 self.store += self.flash[address : address + length]
+                self.next = length
         elif kind == 3 and 8 <= len(body) <= 260 and len(body) % 4 == 0:
             part = body[4:]
             left = self.length - self.next
