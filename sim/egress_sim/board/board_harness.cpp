@@ -46,10 +46,10 @@ constexpr uint64_t LOOK = 256;
 // board, as its LED tells. While there is, it may be at work: so many cycles for each skip.
 constexpr uint64_t QUIET = 2'000;
 constexpr uint64_t QUIET_ACTIVE = 20'000;
-// Time is skipped once the host has been quiet for so many milliseconds, each for so long.
-constexpr int PATIENCE_MS = 2;
-constexpr uint64_t SKIP_NS = 50'000'000;
-constexpr uint64_t SKIP_ACTIVE_NS = 10'000'000;
+// Time is skipped, so much at once, when the host has been quiet for so many milliseconds: it may
+// only be slow. After that it waits.
+constexpr int PATIENCE_MS = 10;
+constexpr uint64_t SKIP_NS = 10'000'000;
 // Bytes that the host's system keeps of what it has not read.
 constexpr size_t KEPT = 4096;
 
@@ -399,7 +399,10 @@ class Board {
                 sent++;
                 if (kept()) sender.bytes.push_back(bytes[i]);
             }
-            if (count) changed = cycle;
+            if (count) {
+                changed = cycle;
+                waits = false;
+            }
         }
         if (cycle < commands_at) return;
         commands_at = cycle + 16 * LOOK;
@@ -420,9 +423,14 @@ class Board {
     // Nothing happens at the pins: waits for the host, and lets time pass quickly.
     void rest() {
         commands_at = 0;
-        for (int i = 0; i < PATIENCE_MS; i++)
-            if (terminal.wait(1)) return;
-        skipped += model.active ? SKIP_ACTIVE_NS : SKIP_NS;
+        for (int i = waits ? PATIENCE_MS - 1 : 0; i < PATIENCE_MS; i++) {
+            if (terminal.wait(1)) {
+                waits = false;
+                return;
+            }
+        }
+        waits = true;
+        skipped += SKIP_NS;
         if (model.active) changed = cycle;
     }
 
@@ -441,7 +449,7 @@ class Board {
     std::string line;
     uint64_t cycle = 0, changed = 0, skipped = 0, plug_at = 0, commands_at = 0;
     uint64_t sent = 0, received = 0, lost = 0, events = 0;
-    bool ended = false;
+    bool ended = false, waits = false;
 };
 
 }  // namespace

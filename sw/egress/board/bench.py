@@ -106,10 +106,10 @@ class Bench:
         }
 
 
-def part_that_fits(record: bytes, room: int) -> bytes:
+def part_that_fits(record: bytes, room: int, segments: int) -> bytes:
     """Return the record, or if it is larger than ``room`` bytes one of its first weights.
 
-    Those are coded with the record's own segments and interleave.
+    That one has a multiple of ``segments`` equal segments, dealt as the record's.
     """
     if len(record) <= room:
         return record
@@ -125,7 +125,7 @@ def part_that_fits(record: bytes, room: int) -> bytes:
             level_bits=header.level_bits,
             profile=profile,
             interleave=header.interleave,
-            segment_weights=header.segment_weights,
+            lanes=segments,
         )
         if len(record) <= room or weights == 1:
             return record
@@ -142,7 +142,7 @@ def bench(
     ----------
     connection : Connection
     records : sequence of (str, bytes)
-        Names and records. What does not fit the board's store is cut.
+        Names and records. What does not fit the board's store is cut, and coded for its lanes.
     progress : callable, optional
 
     Raises
@@ -156,7 +156,7 @@ def bench(
     software = 0.0
     for number, (name, whole) in enumerate(records):
         # With less room than for another DATA, the board ends the hold by itself.
-        record = part_that_fits(whole, board.store_bytes - MAX_DATA)
+        record = part_that_fits(whole, board.store_bytes - MAX_DATA, board.lanes * board.contexts)
         outcome = Transfer(connection, Cargo.of(record), flags=Begin.HOLD).run()
         refusals: list[BitstreamError] = []
         dues = list(due_reports(record, board, refusals))

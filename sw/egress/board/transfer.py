@@ -16,6 +16,9 @@ from egress.errors import Reason
 WINDOW_FRAMES = 24
 """``DATA`` that may be on its way, if the board has room for it."""
 
+LEAST_AFTER_DATA = 64
+"""Bytes of ``DATA`` that takes longer than the response to the one before it, at the longest."""
+
 LEAST_DATA = 32
 """On a noisy line, ``DATA`` is made shorter, down to this."""
 
@@ -226,6 +229,8 @@ class Transfer:
         room = self._status.next + self._status.room - flight.at
         frames = WINDOW_FRAMES if self._size == MAX_DATA else 1
         wanted = min(self._size, left) if flight.sent else 4
+        if flight.sent and wanted < LEAST_AFTER_DATA:
+            return False
         return left > 0 and room >= wanted and len(flight.sent) < frames
 
     def _send_one(self, flight: "_Flight") -> None:

@@ -281,13 +281,14 @@ def test_a_bench_cuts_tensors_to_the_store_and_compares_them(connection):
 @pytest.mark.parametrize("room", [1024, 4096, 1 << 20])
 def test_the_part_of_a_record_that_fits_has_its_first_weights(room):
     (record,) = records(20_000, interleave=8, segment_weights=300)
-    part = part_that_fits(record, room)
+    part = part_that_fits(record, room, 16)
     assert len(part) <= room
     assert len(part) > room / 2 or part == record
     levels = egress.decode(part).levels
     assert np.array_equal(levels, egress.decode(record).levels[: len(levels)])
     header = Header.unpack(part)
-    assert (header.interleave, header.segment_weights) == (8, 300)
+    assert header.interleave == 8
+    assert part == record or header.segments % 16 == 0
 
 
 def test_outcomes_are_plain_data(connection):
