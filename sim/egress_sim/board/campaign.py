@@ -1,6 +1,5 @@
 """Faults of many kinds between a host and a simulated board: survived or told, or it is a bug."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 from egress.board.connection import Connection
 from egress.board.errors import BoardError
 from egress.board.verify import verify
-from egress.cli.common import table
 from egress_sim.board.board import SimulatedBoard
 from egress_sim.board.build import BoardShape
 
@@ -78,30 +76,6 @@ class Campaign:
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {"ok": self.ok, "runs": [asdict(run) for run in self.runs]}
-
-    def print(self) -> None:
-        """Print the outcomes by kind, and all that is wrong."""
-        counts = Counter((run.kind, run.outcome) for run in self.runs)
-        of_kind: dict[str, list[Run]] = {kind: [] for kind in KINDS}
-        for run in self.runs:
-            of_kind[run.kind].append(run)
-        rows = [
-            [
-                kind,
-                f"{len(runs)}",
-                *(f"{counts[kind, outcome]}" for outcome in OUTCOMES),
-                f"{sum(run.glitches for run in runs):,}",
-                f"{sum(run.lost for run in runs):,}",
-                f"{sum(run.events for run in runs):,}",
-                f"{sum(run.repeated for run in runs):,}",
-            ]
-            for kind, runs in of_kind.items()
-            if runs
-        ]
-        columns = ["faults", "runs", *OUTCOMES, "bits", "bytes", "events", "repeated requests"]
-        table(columns, rows)
-        for run in self.wrong:
-            print(f"WRONG: {' '.join(run.faults)}, seed {run.seed}: {run.text}")
 
 
 def inject(

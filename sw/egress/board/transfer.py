@@ -11,6 +11,7 @@ from egress.board.connection import Connection
 from egress.board.errors import BoardError, PortGoneError, SessionLostError, SilentBoardError
 from egress.board.messages import Report, Status
 from egress.board.protocol import MAX_DATA, Begin, State
+from egress.board.watch import Watch
 from egress.errors import Reason
 
 WINDOW_FRAMES = 24
@@ -197,7 +198,7 @@ class Transfer:
     def _send(self) -> None:
         """Send ``DATA`` until the board has all of it, or has stopped."""
         flight = _Flight(self._status.next)
-        watch = _Watch(self)
+        watch = Watch(self._connection.timing.clock)
         good = 0
         while not self._stopped:
             # No other request may be on the line together with DATA.
@@ -221,7 +222,9 @@ class Transfer:
                 self._note(self._connection.client.poll())
                 flight.at = self._status.next
                 if not self._fits(flight) and not self._waiting_reports:
-                    watch.pause()
+                    self._pause(watch)
+                    if watch.unchanged_s > self._stall_s:
+                        raise self._hangs()
 
     def _fits(self, flight: "_Flight") -> bool:
         """Whether another ``DATA`` may be sent now."""
@@ -292,7 +295,7 @@ class Transfer:
     def _finish(self) -> bool:
         """Get the last reports; return whether all is there."""
         due = len(self._cargo.starts) - 1
-        watch = _Watch(self)
+        watch = Watch(self._connection.timing.clock)
         while True:
             self._note(self._connection.client.poll())
             if (self._waiting_reports and len(self._reports) < due) or self._status.readable:
@@ -301,8 +304,32 @@ class Transfer:
             if done and not self._status.state & State.BUSY and not self._status.readable:
                 came = self._status.next == self._length
                 return came and self._status.reports == due - self._first
-            if watch.pause(settling=done or self._stopped):
+            self._pause(watch)
+            settled = self._connection.timing.settle_s
+            if watch.unchanged_s > (settled if done or self._stopped else self._stall_s):
                 return False
+
+    def _pause(self, watch: Watch) -> None:
+        """Wait a little before the next poll."""
+        status = self._status
+        seconds = watch.look(
+            (status.next, status.room, status.reports, status.readable, len(self._reports))
+        )
+        self._connection.client.pause(seconds)
+
+    @property
+    def _stall_s(self) -> float:
+        """Seconds without a change after which the core hangs."""
+        number = len(self._reports)
+        weights = sum(self._cargo.weights[number : number + 1])
+        # A core gives less than a weight in four cycles only for want of words.
+        return self._connection.timing.stall_s + 4 * weights / self._connection.board.clock_hz
+
+    def _hangs(self) -> BoardError:
+        return BoardError(
+            f"the board hangs at tensor {len(self._reports)}: it answers, but takes no more of "
+            f"the stream ({self._base + self._status.next:,} of {len(self._cargo.data):,} bytes)"
+        )
 
 
 class _Flight:
@@ -312,44 +339,3 @@ class _Flight:
         self.at = at
         self.sent: deque[tuple[int, int, int]] = deque()
         self.queued = self.deadline = 0.0
-
-
-class _Watch:
-    """Waits between polls, longer and longer, and tells when nothing changes any more."""
-
-    def __init__(self, transfer: Transfer) -> None:
-        self._transfer = transfer
-        self._seen: object = None
-        self._since = 0.0
-        self._wait = 0.0
-
-    def pause(self, settling: bool = False) -> bool:
-        """Wait a little; return whether a core that settles has.
-
-        Raises
-        ------
-        BoardError
-            If one that should not stop has.
-        """
-        transfer = self._transfer
-        timing, now = transfer._connection.timing, transfer._clock()
-        status = transfer._status
-        seen = (status.next, status.room, status.reports, status.readable, len(transfer._reports))
-        if seen != self._seen:
-            self._seen, self._since, self._wait = seen, now, 0.0
-        if settling and now - self._since > timing.settle_s:
-            return True
-        number = len(transfer._reports)
-        weights = transfer._cargo.weights[number : number + 1] or (0,)
-        # A lane gives less than a weight a cycle only for want of words.
-        needed = 4 * weights[0] / transfer._connection.board.clock_hz
-        if now - self._since > timing.stall_s + needed:
-            if settling or transfer._status.next == transfer._length:
-                return True
-            raise BoardError(
-                f"the board hangs at tensor {number}: it answers, but takes no more of the stream "
-                f"({transfer._base + status.next:,} of {len(transfer._cargo.data):,} bytes)"
-            )
-        self._wait = min(0.05, 2 * self._wait + 0.002)
-        transfer._connection.client.pause(self._wait)
-        return False

@@ -7,7 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from egress.cli.board_print import print_bench, print_load, print_verification
+from egress.cli.board_print import (
+    print_bench,
+    print_campaign,
+    print_load,
+    print_verification,
+)
 from egress.cli.common import (
     EXIT_INPUT,
     EXIT_MISMATCH,
@@ -177,7 +182,7 @@ def _campaign(options: argparse.Namespace, stream: bytes) -> int:
     if options.json:
         print_json(report.to_dict())
     else:
-        report.print()
+        print_campaign(report)
     return 0 if report.ok else EXIT_MISMATCH
 
 

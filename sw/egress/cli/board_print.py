@@ -1,5 +1,6 @@
 """What the board's commands print."""
 
+from collections import Counter
 from typing import Any
 
 from egress.cli.common import table
@@ -98,3 +99,27 @@ def print_bench(found: Any, connection: Any) -> None:
         f"software here: {found.software_rate / 1e6:.2f} million a second; the serial line brings "
         f"{found.link_rate / 1e6:.3f} million, at {found.bits_per_weight:.2f} bits a weight"
     )
+
+
+def print_campaign(campaign: Any) -> None:
+    """Print a `egress_sim.board.campaign.Campaign`: outcomes by kind, and all that is wrong."""
+    from egress_sim.board.campaign import KINDS, OUTCOMES
+
+    rows = []
+    for kind in KINDS:
+        runs = [run for run in campaign.runs if run.kind == kind]
+        counts = Counter(run.outcome for run in runs)
+        rows.append(
+            [
+                kind,
+                f"{len(runs)}",
+                *(f"{counts[outcome]}" for outcome in OUTCOMES),
+                f"{sum(run.glitches for run in runs):,}",
+                f"{sum(run.lost for run in runs):,}",
+                f"{sum(run.events for run in runs):,}",
+                f"{sum(run.repeated for run in runs):,}",
+            ]
+        )
+    table(["faults", "runs", *OUTCOMES, "bits", "bytes", "events", "repeated requests"], rows)
+    for run in campaign.wrong:
+        print(f"WRONG: {' '.join(run.faults)}, seed {run.seed}: {run.text}")

@@ -185,6 +185,14 @@ def test_tens_of_random_faults_are_survived_or_told(harness):
         assert outcomes[kind] == {"verified"}
 
 
+def test_the_command_runs_campaigns(capsys):
+    found = run(capsys, "verify", MODEL, "--faults", "2")
+    assert (found["ok"], [run["kind"] for run in found["runs"]]) == (True, ["noise", "lost bytes"])
+    assert main(["board", "verify", str(MODEL), "--simulate", "--faults", "1"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1][:6] == ["noise", "1", "1", "0", "0", "0"]
+
+
 def test_a_wrong_verdict_is_found(harness, monkeypatch):
     real = campaign.verify
     monkeypatch.setattr(
