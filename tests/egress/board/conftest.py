@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,9 @@ from egress.board.port import Timing
 
 from .device import Cable, Device, hello
 
-QUICK = Timing(answer_s=0.05, tries=8, return_s=5, settle_s=0.1, stall_s=1, poll_s=0.005)
+# The scalar model may be slow; what waits for it in vain has few tries.
+QUICK = Timing(answer_s=0.05, tries=24, return_s=20, settle_s=0.1, stall_s=2, poll_s=0.005)
+IMPATIENT = replace(QUICK, tries=3)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from egress.board.errors import (
 from egress.board.port import SerialPort
 from egress.board.protocol import Begin
 
-from .conftest import QUICK
+from .conftest import IMPATIENT, QUICK
 from .device import Cable, Device, hello
 
 
@@ -43,20 +43,20 @@ def test_a_port_that_is_open_elsewhere_is_busy(cable, connection):
 
 def test_a_board_that_does_not_answer_is_silent(cable):
     cable.silent = True
-    with pytest.raises(SilentBoardError, match="8 HELLO requests without a response; is the des"):
-        Connection(str(cable.path), QUICK)
+    with pytest.raises(SilentBoardError, match="3 HELLO requests without a response; is the des"):
+        Connection(str(cable.path), IMPATIENT)
 
 
 def test_something_else_on_the_port_is_told_apart_from_silence(cable):
     cable.device.byte = lambda value: b"login: \x7e"
     with pytest.raises(SilentBoardError, match=r"but \d+ sequences that are none"):
-        Connection(str(cable.path), QUICK)
+        Connection(str(cable.path), IMPATIENT)
 
 
 def test_an_echo_is_no_board(cable):
     cable.device.byte = lambda value: bytes([value])
     with pytest.raises(SilentBoardError):
-        Connection(str(cable.path), QUICK)
+        Connection(str(cable.path), IMPATIENT)
 
 
 def test_a_board_of_another_version_is_wrong(cable, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_board_of_another_version_is_wrong(cable, monkeypatch):
 def test_a_port_is_free_again_after_a_failed_connection(cable):
     cable.silent = True
     with pytest.raises(SilentBoardError):
-        Connection(str(cable.path), QUICK)
+        Connection(str(cable.path), IMPATIENT)
     cable.silent = False
     Connection(str(cable.path), QUICK).close()
 
