@@ -228,7 +228,7 @@ _ICE40_ICEBREAKER = Setup(
     flash=FlashPins(cs_n="16", copi="14", cipo="17", clk="15"),
     active=("led_g", 0, None),
     error=("led_r", 0, None),
-    loader="openFPGALoader -b ice40_generic",
+    loader="openFPGALoader -b ice40_generic -f",
 )
 
 _SETUPS = (
@@ -246,7 +246,7 @@ _SETUPS = (
         flash=FlashPins(cs_n="71", copi="67", cipo="68", clk="70"),
         active=("led", 4, None),
         error=("led", 0, None),
-        loader="openFPGALoader -b ice40_generic",
+        loader="openFPGALoader -b ice40_generic -f",
     ),
     Setup(
         name="upduino-v3",
@@ -263,7 +263,7 @@ _SETUPS = (
         flash=FlashPins(cs_n="16", copi="14", cipo="17", clk="15"),
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 0, "r"),
-        loader="openFPGALoader -b ice40_generic",
+        loader="openFPGALoader -b ice40_generic -f",
         note="close the solder jumper OSC, which brings the 12 MHz oscillator to pin 20: the one "
         "in the FPGA may be off by 10 %, too much for a serial port",
     ),
@@ -280,7 +280,7 @@ _SETUPS = (
         flash=FlashPins(cs_n="R12", copi="P12", cipo="P11", clk="R11"),
         active=("led", 0, None),
         error=("led", 7, None),
-        loader="openFPGALoader -b ice40_generic",
+        loader="openFPGALoader -b ice40_generic -f",
     ),
     _ulx3s("12f", 4, 4096),
     _ulx3s("25f", 4, 4096),

@@ -45,8 +45,10 @@ def command(loader: str, file: Path, address: int | None = None) -> list[str]:
             f"{tool}, which programs this board, cannot write to an address of its flash: leave "
             "out --flash, and send the stream over the serial port"
         )
-    flags = ["-f", "--file-type", "raw", "-o", hex(address)]
-    return [tool, *options, *flags, str(file)]
+    flags = [] if "-f" in options else ["-f"]
+    # A Gowin FPGA may have a flash of its own, in which the design is.
+    flags += ["--external-flash"] if any("tang" in option for option in options) else []
+    return [tool, *options, *flags, "--file-type", "raw", "-o", hex(address), str(file)]
 
 
 def program(

@@ -207,6 +207,20 @@ def test_a_tool_that_is_missing_is_told_with_how_to_install_it(tmp_path, monkeyp
         program(tool, tmp_path / "design.bin")
 
 
+@pytest.mark.parametrize(
+    ("loader", "flags"),
+    [
+        ("-b ulx3s", ["-f"]),
+        ("-b ice40_generic -f", []),
+        ("-b tangnano9k", ["-f", "--external-flash"]),
+    ],
+)
+def test_a_flash_beside_the_fpga_is_written(loader, flags):
+    parts = command(f"openFPGALoader {loader}", Path("f.raw"), 0x1000)
+    expected = ["--file-type", "raw", "-o", "0x1000", "f.raw"]
+    assert parts == ["openFPGALoader", *loader.split(), *flags, *expected]
+
+
 def test_dfu_util_downloads_and_knows_no_addresses():
     assert command("dfu-util -d 1209:5af0", Path("f.dfu")) == [
         *("dfu-util", "-d", "1209:5af0", "-D", "f.dfu")
