@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from egress.train import BackSlash, QuantizedTraining, fisher_steps
+from egress.train import BackSlash, QuantizedTraining, drop_spare_weights, fisher_steps
 from egress.train.tensors import local
 
 RULES: dict[str, dict[str, Any]] = {
@@ -79,7 +79,7 @@ def run(way: str, rule: str, rank: int = 0, world: int = 1, *, data: bool) -> di
 
 
 def run_quantized(way: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
-    """Train on quantized weights with steps by Fisher information, on a part of each batch."""
+    """Train on quantized weights, steps by Fisher information, spare ones gone, on a part."""
     model = build(way, world)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(1)
@@ -88,6 +88,7 @@ def run_quantized(way: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
     for done in range(STEPS):
         if done == STEPS // 2:
             steps = fisher_steps(model, optimizer, 2**-4)
+            drop_spare_weights(model, optimizer, steps)
             quantized = QuantizedTraining(model, steps)
         optimizer.zero_grad()
         tokens = torch.randint(50, (8,), generator=generator).chunk(world)[rank]
