@@ -12,6 +12,7 @@ COARSEST, FINEST = 0, 12 * PER_OCTAVE
 
 _FIRST_MOVE = PER_OCTAVE // 2
 _STRONGER = 2.0
+_SLACK = 1e-9  # 0.867 - 0.857 is a hair more than a point
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Judged:
 
 def meets(judged: Judged, goal: Goal) -> bool:
     """Whether a point is within the goal's limit."""
-    return (judged.loss if goal.kind == "loss" else judged.bits) <= goal.limit
+    return (judged.loss if goal.kind == "loss" else judged.bits) <= goal.limit + _SLACK
 
 
 def best(judged: Sequence[Judged], goal: Goal) -> Judged | None:

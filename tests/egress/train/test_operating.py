@@ -98,6 +98,12 @@ def test_the_best_has_fewest_bits_or_least_loss_within_the_limit():
     assert best(points, Goal("bits", 0.5)) is None
 
 
+def test_a_loss_of_the_limit_itself_is_within_it_whatever_its_last_digit():
+    point = Judged(Candidate(16, 0.0), 0.867 - 0.857, 1.0)
+    assert point.loss > 0.01
+    assert best([point], Goal("loss", 0.01)) == point
+
+
 @pytest.mark.parametrize(
     ("kind", "limit", "message"),
     [
