@@ -28,7 +28,7 @@ class RecipeSettings:
     weight_decay: float = 0.01
     distill: float = 0.5  # share of the plain model's answers in the quantized one's loss
     alpha: float = 0.25  # power of the Fisher information in the steps
-    spare: float = 1.0  # strength of `drop_spare_weights` before quantized training
+    spare: float = 0.0  # strength of `drop_spare_weights` before quantized training
     bfloat16: bool = True  # autocast
     seed: int = 0  # of the model and the batches
     threads: int = 1  # of torch

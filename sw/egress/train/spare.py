@@ -32,8 +32,9 @@ def drop_spare_weights(
     params : torch.nn.Module or iterable
         As of `BackSlash`.
     optimizer : torch.optim.Optimizer
-        Of Adam's kind, which has trained them, or the model they come from, for some time. Only
-        looked at. A parameter of which it keeps no second moments stays as it is.
+        Of Adam's kind, which has trained them for some time. Only looked at. Its memory has to
+        reach back to when a rare word was last seen: with a ``beta2`` of 0.98 its embedding looks
+        spare after some hundred steps. A parameter without second moments stays as it is.
     steps : float or mapping of str to float
         Quantizer steps, weight units: one for all or by name, as `fisher_steps` gives them.
     strength : float
