@@ -66,6 +66,10 @@ def row_bars(result: Mapping[str, Any]) -> str:
                     label=label if at == 0 else None,
                 )
                 end = value["mean"] + (value["half_width"] or 0)
+                if row["printed"] is not None and code != "stream":
+                    # The number must not stand on the paper's mark.
+                    mark = row["printed"][code]
+                    end = mark if end <= mark < end + 0.5 else end
                 axes.annotate(
                     f"{value['mean']:.2f}",
                     (end, y),
@@ -158,6 +162,7 @@ def strength_histograms(result: Mapping[str, Any]) -> str:
             fit = GeneralizedGaussian(entry["shape_param"], entry["scale_param"])
             axes.plot(middles, fit.pdf(middles), ":", color=colour_of(index), linewidth=1.2)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("weight")
         axes.set_ylabel("density")
         legend(axes, columns=2)
@@ -236,7 +241,8 @@ def shape_bars(result: Mapping[str, Any]) -> str:
 
 
 def _row_name(row: Mapping[str, Any]) -> str:
-    return f"{row['label']}, {row['method']}"
+    strength = "lambda " if row["method"].isdecimal() else ""
+    return f"{row['label']}, {strength}{row['method']}"
 
 
 def _quality(row: Mapping[str, Any]) -> str:
