@@ -187,8 +187,8 @@ def build(
     files = {name: _text(content) for name, content in plan.files.items()}
     design, pins = files[f"{TOP}.il"], files[f"{TOP}.{packing.constraints}"]
     freq_mhz = place.clock_hz / 1e6
-    if device.family == "ice40" and place.clock_hz == place.oscillator_hz:
-        # With a clock that is met without effort, the routers of nextpnr 0.11 come to no end.
+    if device.family == "ice40":
+        # With a clock that is met without effort, the routers of nextpnr 0.11 may come to no end.
         freq_mhz = flow.freq_mhz
         pins = "".join(line for line in pins.splitlines(True) if "set_frequency" not in line)
     script = (
