@@ -287,3 +287,9 @@ def test_the_small_one_skips_zeros_after_a_record_to_the_end_of_the_beat_only(bu
             # No record may begin after zeros in the same beat.
             result = run_small([record + bytes(4), record], bus, refused=(1, 0))
             assert result.faults == [(1, 0)]
+
+
+@pytest.mark.parametrize("extra", [0, 1, 4])
+def test_the_small_one_deals_a_last_group_of_less_than_a_row(extra):
+    record = make_record(7, weights=2 * 5 * 20 + extra, segment_weights=20, interleave=5)
+    assert run_small([record, GOOD]).groups == 10 + extra + 4
