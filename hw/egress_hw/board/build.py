@@ -188,7 +188,7 @@ def build(
     design, pins = files[f"{TOP}.il"], files[f"{TOP}.{packing.constraints}"]
     freq_mhz = place.clock_hz / 1e6
     if device.family == "ice40":
-        # With a clock that is met without effort, the routers of nextpnr 0.11 may come to no end.
+        # A clock that is met without effort would leave Fmax where placement happens to have it.
         freq_mhz = flow.freq_mhz
         pins = "".join(line for line in pins.splitlines(True) if "set_frequency" not in line)
     script = (
@@ -320,7 +320,8 @@ def _options(device: Board, packing: Packing) -> list[str]:
         case "ecp5":
             return [*options, "--lpf", pins, "--textcfg", placed]
         case "ice40":
-            return [*options, "--pcf", pins, "--asc", placed]
+            # The default router of nextpnr 0.11 comes to no end with some nearly full designs.
+            return [*options, "--pcf", pins, "--asc", placed, "--router", "router2"]
         case "nexus":
             return [*options, "--pdc", pins, "--fasm", placed, "--router", "router1"]
         case "gowin":
