@@ -448,7 +448,7 @@ def test_a_bad_field_behind_a_segments_end_is_not_of_the_next_segment():
     [
         (lambda: Lane(Geometry(), 12), "level_bits must be 8 or 16, not 12"),
         (lambda: Lane(Geometry(), 8, frozenset()), "modes must not be empty"),
-        (lambda: Geometry(contexts=3), "contexts must be 2 or 4, not 3"),
+        (lambda: Geometry(contexts=3), "contexts must be 2, 4 or 8, not 3"),
         (lambda: Geometry(window=8), "window must be within 9..16, not 8"),
         (lambda: Geometry(window=17), "window must be within 9..16, not 17"),
         (lambda: Geometry(buffer=4), "buffer must be within 5..11, not 4"),
