@@ -166,13 +166,10 @@ class Core(wiring.Component):
         if small and not may_be_small:
             raise ValueError("small must be False for more than one lane or more than 2 contexts")
         self.small = may_be_small if small is None else small
-        many = lanes > MANY_LANES
-        self.window = window or default_window(lanes, max_level_bits, self.small)
-        self.queue = queue or (4 if many else 8 if self.small else 16)
-        # Of a core that is not large a device may have fewer multipliers than lanes.
-        self.geometry = Geometry(
-            contexts, self.window, self.buffer, self.queue, multiplies=many and contexts == 8
+        self.geometry = lane_geometry(
+            lanes, max_level_bits, self.buffer, contexts, window, queue, self.small
         )
+        self.window, self.queue = self.geometry.window, self.geometry.queue
         super().__init__(
             {
                 "i": In(stream.Signature(bus)),
@@ -448,6 +445,27 @@ def suited(lanes: int) -> tuple[int, str]:
     segments, so that a lane has no more block RAM.
     """
     return (8, "tiny") if lanes > MANY_LANES else (4, "small")
+
+
+def lane_geometry(
+    lanes: int,
+    max_level_bits: int,
+    buffer: str | int,
+    contexts: int,
+    window: int | None = None,
+    queue: int | None = None,
+    small: bool = False,
+) -> Geometry:
+    """Sizes of the lanes of a core with parameters as of `Core`."""
+    many = lanes > MANY_LANES
+    return Geometry(
+        contexts,
+        window or default_window(lanes, max_level_bits, small),
+        buffer_exponent(buffer),
+        queue or (4 if many else 8 if small else 16),
+        # Of a core that is not large a device may have fewer multipliers than lanes.
+        multiplies=many and contexts == 8,
+    )
 
 
 def default_window(lanes: int, max_level_bits: int, small: bool = False) -> int:

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 
 from egress.errors import ToolError
 from egress.setting import Mode
-from egress_hw.core import Core, suited
+from egress_hw.core import Core, lane_geometry, suited
 from egress_hw.geometry import Geometry
 from egress_hw.intake import BUS_BITS
 from egress_hw.lane import Lane
@@ -134,7 +134,7 @@ def lane(board_name: str, modes: frozenset[Mode], name: str, large: bool = False
     if large:
         lanes = MANY_LANES + 1
         contexts, profile = suited(lanes)
-        geometry = Core(lanes, "level", 8, profile, contexts=contexts).geometry
+        geometry = lane_geometry(lanes, 8, profile, contexts)
     return Row(
         group="lane",
         name=f"lane, {name}, {geometry.contexts} contexts",
