@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress_hw import tools
+from egress_hw import synth, tools
 from egress_hw.boards import BOARDS, board
 from egress_hw.resources import TooLargeError
 from egress_hw.synth import place_and_route
@@ -201,3 +201,33 @@ def test_second_run_is_served_from_the_cache(tmp_path):
     assert again.weights_per_second == pytest.approx(4e6 * first.fmax_mhz)
     assert json.loads(json.dumps(again.to_dict()))["lanes"] == 4
     assert not list(tmp_path.glob("**/work-*"))
+
+
+def test_a_design_that_trips_an_assertion_in_yosys_is_synthesized_another_way(
+    tmp_path, monkeypatch
+):
+    ways = []
+
+    def run(name, arguments, *, work, **_):
+        ways.append(arguments[-1])
+        if len(ways) == 1:
+            (work / "yosys.log").write_text("ERROR: Assert `GetSize(conn.first) == 1' failed\n")
+            raise ToolError("yosys failed")
+
+    monkeypatch.setattr(synth, "run", run)
+    tell = ways.append
+    synth.run_script("read_rtlil a.il; synth", work=tmp_path, timeout_s=1, progress=tell)
+    assert ways == [
+        "read_rtlil a.il; synth",
+        "read_rtlil a.il; hierarchy -top top; proc; flatten; opt -full; synth",
+    ]
+
+
+def test_other_failures_of_yosys_are_told_at_once(tmp_path, monkeypatch):
+    def run(name, arguments, *, work, **_):
+        (work / "yosys.log").write_text("ERROR: no such module\n")
+        raise ToolError("yosys failed")
+
+    monkeypatch.setattr(synth, "run", run)
+    with pytest.raises(ToolError, match="yosys failed"):
+        synth.run_script("read_rtlil a.il; synth", work=tmp_path, timeout_s=1, progress=print)

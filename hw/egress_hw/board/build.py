@@ -14,7 +14,7 @@ from egress_hw.board.platforms import Setup
 from egress_hw.board.top import BoardTop
 from egress_hw.boards import Board, Family, board
 from egress_hw.families import FLOWS, synthesis_command
-from egress_hw.synth import digest, finished_directory, too_large
+from egress_hw.synth import digest, finished_directory, run_script, too_large
 from egress_hw.tools import Progress, ToolError, run, tool_version
 
 VERSION = 1
@@ -341,8 +341,7 @@ def _run_all(
     flow, packing = FLOWS[device.family], PACKING[device.family]
     name = device.device
     tell(f"synthesizing for {name}")
-    arguments = ["-q", "-l", "yosys.log", "-p", script]
-    run("yosys", arguments, work=work, timeout_s=timeout_s, progress=tell)
+    run_script(script, work=work, timeout_s=timeout_s, progress=tell)
     tell(f"placing and routing on {name}")
     over: list[str] = []
     try:
