@@ -193,6 +193,8 @@ def _ecpix5(size: str, lanes: int, store_bytes: int) -> Setup:
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 1, "r"),
         loader="openFPGALoader -b ecpix5",
+        note="of revision R03, the programmer is another one: `egress board program --cable "
+        "ft4232`",
     )
 
 
@@ -263,7 +265,8 @@ _SETUPS = (
         flash=FlashPins(cs_n="16", copi="14", cipo="17", clk="15"),
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 0, "r"),
-        loader="openFPGALoader -b ice40_generic -f",
+        # Its FTDI chip has one port, the others' two.
+        loader="openFPGALoader -b ice40_generic -c ft232 -f",
         note="close the solder jumper OSC, which brings the 12 MHz oscillator to pin 20: the one "
         "in the FPGA may be off by 10 %, too much for a serial port",
     ),
@@ -300,7 +303,9 @@ _SETUPS = (
         # As in LiteX-Boards; amaranth-boards 0.0.21 has the data pins exchanged.
         flash=_BG256,
         loader="openFPGALoader -b colorlight",
-        note="its outputs go through buffers of 5 V; the two pins of J19 do not, and are 3.3 V",
+        note="its outputs go through buffers of 5 V; the two pins of J19 do not, and are 3.3 V; "
+        "solder a JTAG adapter to J27 (TCK), J31 (TMS), J32 (TDI), J30 (TDO) and ground, and name "
+        "it to `egress board program` by --cable, but for an FT2232H",
     ),
     _ecpix5("45f", 8, 16384),
     _ecpix5("85f", 16, 16384),
@@ -319,7 +324,8 @@ _SETUPS = (
         flash=_BG256,
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 0, "r"),
-        loader="openFPGALoader -b icesugar-pro",
+        # As of its iCELink; openFPGALoader has no name for the board.
+        loader="openFPGALoader -c cmsisdap --vid 0x1d50 --pid 0x602b",
     ),
     Setup(
         name="tang-nano-9k",
@@ -362,7 +368,7 @@ _SETUPS = (
         serial=SerialPins(rx="D7", tx="D9", names=("PMOD0 pin 3", "PMOD0 pin 2")),
         active=("led", 0, None),
         error=("led", 1, None),
-        loader="openFPGALoader",
+        loader="openFPGALoader -b crosslinknx_evn",
         note="install jumper JP2, which brings the 12 MHz oscillator to the FPGA",
     ),
 )

@@ -126,6 +126,9 @@ def _add_program(actions: Commands) -> None:
     parser.add_argument(
         "--flash", type=_address, metavar="ADDRESS", help="write a model's stream there"
     )
+    parser.add_argument(
+        "--cable", metavar="NAME", help="openFPGALoader's name of your JTAG adapter, if you use one"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only print the command")
     parser.set_defaults(run=board_actions.program)
 

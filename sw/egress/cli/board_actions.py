@@ -278,7 +278,14 @@ def program(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise InputError(str(error)) from None
     stream = None if options.flash is None else read_stream(options.input)
-    programming.program(loader, options.input, stream, options.flash, dry_run=options.dry_run)
+    programming.program(
+        loader,
+        options.input,
+        stream,
+        options.flash,
+        cable=options.cable,
+        dry_run=options.dry_run,
+    )
     return 0
 
 

@@ -1,11 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import egress
 from egress.board.connection import Connection
 from egress.board.port import Timing
+from egress.cli import main
 
 from .device import Cable, Device, hello
 
@@ -24,6 +27,19 @@ def cable(tmp_path):
 def connection(cable):
     with Connection(str(cable.path), QUICK) as connection:
         yield connection
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: rng.laplace(0, 0.02, shape).astype(np.float32)
+        for name, shape in {"conv": (40, 50), "head": (10, 20)}.items()
+    }
+    save_file(tensors, "model.safetensors")
+    assert main(["compress", "model.safetensors", "-o", "model.egress.safetensors"]) == 0
+    return Path("model.egress.safetensors")
 
 
 def records(*sizes, seed=0, **options):

@@ -1,16 +1,11 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 import egress
 from egress.board.errors import BoardError
-from egress.board.program import command, program
 from egress.cli import main, parser
-from egress.errors import ToolError
 
 from .conftest import QUICK
 from .device import Cable, Device, hello
@@ -27,19 +22,6 @@ def test_every_action_has_help_with_examples_that_parse(capsys, action):
     assert examples
     for line in examples:
         parser().parse_args(line.split()[1:])
-
-
-@pytest.fixture
-def model(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    tensors = {
-        name: rng.laplace(0, 0.02, shape).astype(np.float32)
-        for name, shape in {"conv": (40, 50), "head": (10, 20)}.items()
-    }
-    save_file(tensors, "model.safetensors")
-    assert main(["compress", "model.safetensors", "-o", "model.egress.safetensors"]) == 0
-    return Path("model.egress.safetensors")
 
 
 @pytest.fixture
@@ -138,95 +120,6 @@ def test_an_address_is_within_24_bits(address, capsys):
     with pytest.raises(SystemExit):
         main(["board", "verify", "f", f"--flash={address}"])
     assert "is not an address below 0x1000000" in capsys.readouterr().err
-
-
-def fake_tool(folder: Path, monkeypatch, code: int) -> Path:
-    said = folder / "said"
-    tool = folder / "openFPGALoader"
-    tool.write_text(
-        f'#!/bin/sh\necho "$@" > {said}\nfor f; do :; done\ncat "$f" >> {said}\nexit {code}\n'
-    )
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return said
-
-
-def test_a_design_is_given_to_the_tool(tmp_path, monkeypatch):
-    said = fake_tool(tmp_path, monkeypatch, 0)
-    (tmp_path / "design.bin").write_text("bits")
-    program("openFPGALoader -b ulx3s", tmp_path / "design.bin")
-    assert said.read_text() == f"-b ulx3s {tmp_path}/design.bin\nbits"
-
-
-def test_a_stream_is_written_to_its_address(tmp_path, monkeypatch):
-    said = fake_tool(tmp_path, monkeypatch, 0)
-    program("openFPGALoader -b ulx3s", tmp_path / "model", b"stream", 0x200000)
-    arguments, written = said.read_text().split("\n")
-    assert arguments.startswith("-b ulx3s -f --file-type raw -o 0x200000 /")
-    assert written == "stream"
-
-
-def test_a_design_goes_to_the_board_that_it_was_made_for(tmp_path, monkeypatch, capsys):
-    said = fake_tool(tmp_path, monkeypatch, 0)
-    design = tmp_path / "ulx3s-12f-4.bit"
-    design.write_text("bits")
-    assert main(["board", "program", str(design)]) == 2
-    assert "of which board? ulx3s-12f-4.json" in capsys.readouterr().err
-    design.with_suffix(".json").write_text('{"board": "ulx3s-12f"}')
-    assert main(["board", "program", str(design), "--dry-run"]) == 0
-    assert capsys.readouterr().out == f"openFPGALoader -b ulx3s {design}\n"
-    assert not said.exists()
-    assert main(["board", "program", str(design)]) == 0
-    assert said.read_text().endswith("\nbits")
-
-
-def test_a_model_goes_to_the_flash_as_its_stream(model, monkeypatch):
-    said = fake_tool(Path.cwd(), monkeypatch, 0)
-    arguments = ["board", "program", str(model), "--board", "icebreaker", "--flash", "0x100000"]
-    assert main(arguments) == 0
-    assert b"-o 0x100000" in said.read_bytes()
-    assert b"\nEGR" in said.read_bytes()
-
-
-def test_a_board_that_is_not_known_is_told(model, capsys):
-    assert main(["board", "program", str(model), "--board", "breadboard"]) == 2
-    assert "board must be one of" in capsys.readouterr().err
-
-
-def test_a_tool_that_fails_is_told(tmp_path, monkeypatch):
-    fake_tool(tmp_path, monkeypatch, 3)
-    (tmp_path / "design.bin").write_text("bits")
-    with pytest.raises(ToolError, match="openFPGALoader failed with code 3: is the board plugged"):
-        program("openFPGALoader -b ulx3s", tmp_path / "design.bin")
-
-
-@pytest.mark.parametrize("tool", ["openFPGALoader", "dfu-util"])
-def test_a_tool_that_is_missing_is_told_with_how_to_install_it(tmp_path, monkeypatch, tool):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match=f"{tool}, which programs this board, is not installed. De"):
-        program(tool, tmp_path / "design.bin")
-
-
-@pytest.mark.parametrize(
-    ("loader", "flags"),
-    [
-        ("-b ulx3s", ["-f"]),
-        ("-b ice40_generic -f", []),
-        ("-b tangnano9k", ["-f", "--external-flash"]),
-    ],
-)
-def test_a_flash_beside_the_fpga_is_written(loader, flags):
-    parts = command(f"openFPGALoader {loader}", Path("f.raw"), 0x1000)
-    expected = ["--file-type", "raw", "-o", "0x1000", "f.raw"]
-    assert parts == ["openFPGALoader", *loader.split(), *flags, *expected]
-
-
-def test_dfu_util_downloads_and_knows_no_addresses():
-    assert command("dfu-util -d 1209:5af0", Path("f.dfu")) == [
-        *("dfu-util", "-d", "1209:5af0", "-D", "f.dfu")
-    ]
-    with pytest.raises(ToolError, match="cannot write to an address of its flash"):
-        command("dfu-util", Path("f.dfu"), 0)
 
 
 def test_every_error_of_a_board_ends_the_command_with_code_2(model, monkeypatch, capsys):
