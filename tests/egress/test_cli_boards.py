@@ -6,7 +6,8 @@ import pytest
 from egress.bench import boards
 from egress.cli import main
 from egress_hw.board import build as building
-from egress_hw.board.build import Built, DoesNotFitError
+from egress_hw.board import search
+from egress_hw.board.built import Built, DoesNotFitError
 
 HAS = {"luts": 100, "flops": 100, "block_rams": 10, "dsps": 2}
 
@@ -40,7 +41,8 @@ def fits(monkeypatch, tmp_path):
             raise DoesNotFitError(f"{lanes} lanes do not fit {place.title}: needs all", {})
         return built(place, lanes, file)
 
-    monkeypatch.setattr(building, "build", fake)
+    for module in (building, search):
+        monkeypatch.setattr(module, "build", fake)
     return asked
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from egress.errors import ToolError
-from egress_hw.board.build import Built, largest
+from egress_hw.board.built import Built
 from egress_hw.board.platforms import SETUPS, setup
+from egress_hw.board.search import largest
 
 BITS_PER_WEIGHT = 2.6
 """Of the stream at which rates and bandwidths are stated."""

@@ -44,8 +44,10 @@ def build_boards(options: argparse.Namespace) -> int:
 
 
 def _build(name: str, options: argparse.Namespace, folder: Path, tell: Any) -> Any:
-    from egress_hw.board.build import DoesNotFitError, build, deliver, largest, slow
+    from egress_hw.board.build import build
+    from egress_hw.board.built import DoesNotFitError, deliver, slow
     from egress_hw.board.platforms import setup
+    from egress_hw.board.search import largest
 
     place = setup(name)
     chosen: dict[str, Any] = {"output": options.output, "max_level_bits": options.level_bits}

@@ -1,81 +1,34 @@
 import json
-from pathlib import Path
 
 import pytest
 from amaranth.hdl import Cat, Module, Signal
 
 from egress.errors import ToolError
 from egress_hw.board import build as building
-from egress_hw.board.build import Built, DoesNotFitError, build, deliver, largest
+from egress_hw.board.build import build
+from egress_hw.board.built import Built, DoesNotFitError, deliver
 from egress_hw.board.platforms import setup
 from egress_hw.board.top import BoardTop
-
-USED = {"luts": 10, "flops": 4, "block_rams": 1, "dsps": 0}
-
-
-def built(lanes, fmax_mhz, file=Path()):
-    return Built(
-        board="icebreaker",
-        device="up5k",
-        lanes=lanes,
-        contexts=2,
-        buffer_words=128,
-        store_bytes=2048,
-        clock_mhz=12.0,
-        fmax_mhz=fmax_mhz,
-        used=USED,
-        available=USED,
-        file=file,
-    )
-
-
-@pytest.fixture
-def tried(monkeypatch):
-    """Numbers of lanes that were built; 5 fit, and 4 run at the clock."""
-    numbers = []
-
-    def fake(place, lanes, **parameters):
-        numbers.append(lanes)
-        if lanes > 5:
-            raise DoesNotFitError(f"{lanes} do not fit", {})
-        return built(lanes, 20.0 if lanes <= 4 else 10.0)
-
-    monkeypatch.setattr(building, "build", fake)
-    return numbers
-
-
-@pytest.mark.parametrize(
-    ("start", "numbers"), [(1, [1, 2, 3, 4, 6]), (4, [4, 6]), (8, [8, 6, 4]), (32, None)]
-)
-def test_the_largest_number_of_lanes_is_found_from_anywhere(tried, start, numbers):
-    best, refused = largest(setup("icebreaker"), start=start)
-    assert best.lanes == 4
-    assert refused[-1] == "6 do not fit"
-    assert numbers in (None, tried)
-
-
-def test_no_more_are_tried_where_that_is_not_wanted(tried):
-    best, refused = largest(setup("icebreaker"), start=3, climb=False)
-    assert (best.lanes, refused, tried) == (3, [], [3])
-
-
-def test_a_board_for_which_one_lane_is_too_many_is_refused(monkeypatch):
-    def too_large(place, lanes, **parameters):
-        raise DoesNotFitError("too large", {})
-
-    monkeypatch.setattr(building, "build", too_large)
-    with pytest.raises(DoesNotFitError, match="too large"):
-        largest(setup("icebreaker"), start=2)
-    monkeypatch.setattr(building, "build", lambda place, lanes, **parameters: built(lanes, 9.5))
-    message = "1 lane on iCEBreaker reach 9.5 MHz, and its clock is 12 MHz"
-    with pytest.raises(DoesNotFitError, match=message):
-        largest(setup("icebreaker"))
 
 
 def test_a_file_is_delivered_with_what_it_is(tmp_path):
     source = tmp_path / "top.bin"
     source.write_bytes(b"bits")
-    paths = deliver(built(2, 20.0, source), tmp_path / "new" / "folder")
+    counts = {"luts": 10, "flops": 4, "block_rams": 1, "dsps": 0}
+    built = Built(
+        board="icebreaker",
+        device="up5k",
+        lanes=2,
+        contexts=2,
+        buffer_words=128,
+        store_bytes=2048,
+        clock_mhz=12.0,
+        fmax_mhz=20.0,
+        used=counts,
+        available=counts,
+        file=source,
+    )
+    paths = deliver(built, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["icebreaker-2.bin", "icebreaker-2.json"]
     assert paths[0].read_bytes() == b"bits"
     about = json.loads(paths[1].read_text())

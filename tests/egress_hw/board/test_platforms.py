@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from egress_hw.board.build import LADDER
 from egress_hw.board.platforms import SETUPS, setup
+from egress_hw.board.search import LADDER
 from egress_hw.board.top import BoardTop
 from egress_hw.boards import BOARDS, board, canonical, other_board
 
