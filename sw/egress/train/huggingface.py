@@ -7,10 +7,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 
 from egress.train.backslash import BackSlash
-from egress.train.rules import RULES
-
-PREFIX = "backslash/"
-"""Before the names of `BackSlash.metrics` in the logs."""
+from egress.train.callback import check_rule, figures
 
 
 class BackSlashCallback(TrainerCallback, ExportableState):
@@ -42,9 +39,7 @@ class BackSlashCallback(TrainerCallback, ExportableState):
     """
 
     def __init__(self, **options: Any) -> None:
-        rule = options.get("rule", "decoupled")
-        if rule in RULES and RULES[rule].in_loss:
-            raise ValueError(f"rule must act after the optimizer, not be {rule!r}")
+        check_rule(options)
         self.options = options
         self.backslash: BackSlash | None = None
         self.lost: list[str] = []  # options that a checkpoint could not hold
@@ -102,9 +97,9 @@ class BackSlashCallback(TrainerCallback, ExportableState):
         """Add the constraint's figures where the training loss is logged."""
         if self.backslash is None or logs is None or "loss" not in logs:
             return
-        figures = {PREFIX + name: value for name, value in self.backslash.metrics().items()}
-        logs.update(figures)
-        state.log_history[-1].update(figures)
+        found = figures(self.backslash)
+        logs.update(found)
+        state.log_history[-1].update(found)
 
 
 def _in_json(value: Any) -> bool:

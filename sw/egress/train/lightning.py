@@ -5,10 +5,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from egress.train.backslash import BackSlash
-from egress.train.rules import RULES
-
-PREFIX = "backslash/"
-"""Before the names of `BackSlash.metrics` in the logs."""
+from egress.train.callback import check_rule, figures
 
 
 class LightningBackSlash(Callback):
@@ -36,9 +33,7 @@ class LightningBackSlash(Callback):
     """
 
     def __init__(self, **options: Any) -> None:
-        rule = options.get("rule", "decoupled")
-        if rule in RULES and RULES[rule].in_loss:
-            raise ValueError(f"rule must act after the optimizer, not be {rule!r}")
+        check_rule(options)
         self.options = options
         self.backslash: BackSlash | None = None
         self._saved: dict[str, Any] = {}
@@ -69,9 +64,9 @@ class LightningBackSlash(Callback):
         self.backslash.step()
         every: int = cast(Any, trainer).log_every_n_steps
         if trainer.loggers and self._acted % every == 0:
-            figures = {PREFIX + name: value for name, value in self.backslash.metrics().items()}
+            found = figures(self.backslash)
             for logger in trainer.loggers:
-                logger.log_metrics(figures, self._acted)
+                logger.log_metrics(found, self._acted)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the constraint, for the trainer's checkpoints."""

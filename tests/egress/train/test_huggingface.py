@@ -12,7 +12,7 @@ from transformers import (
 )
 
 from egress.train import BackSlashCallback
-from egress.train.huggingface import PREFIX
+from egress.train.callback import PREFIX
 
 FIGURES = {"rate", "nu", "zeros", "bits", "eg0_bits", "lmbda", "ratio"}
 
