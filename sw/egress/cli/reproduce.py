@@ -82,17 +82,18 @@ def _reproduce(options: argparse.Namespace) -> int:
     from egress.reproduce.experiments import EXPERIMENTS, Plan, RowError
     from egress.reproduce.runs import Place
     from egress.reproduce.scales import SCALES as KNOWN
+    from egress.reproduce.scales import suited
     from egress.reproduce.write import reproduce, write_result
     from egress.tasks import DataError
-    from egress.train.loop import torch_threads
+    from egress.train.loop import bfloat16_is_fast, torch_threads
 
-    scale = KNOWN[options.scale]
     chosen = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(chosen)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {chosen}: {error}") from None
+    scale = suited(KNOWN[options.scale], bfloat16=bfloat16_is_fast(device))
     names = NAMES if options.experiment == "all" else (options.experiment,)
     results = []
     with torch_threads(options.threads), _progress() as tell:

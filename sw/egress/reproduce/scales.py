@@ -1,7 +1,7 @@
 """The three scales: which models, data and recipes stand for the paper's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egress.reproduce.settings import Settings
 
@@ -202,3 +202,14 @@ SCALES: Mapping[str, Scale] = {
     ),
 }
 """Scales by name."""
+
+
+def suited(scale: Scale, *, bfloat16: bool) -> Scale:
+    """Scale for a machine: in float32 where bfloat16 saves no time."""
+    if bfloat16:
+        return scale
+
+    def wide(rows: Mapping[str, Settings]) -> Mapping[str, Settings]:
+        return {label: replace(settings, precision="float32") for label, settings in rows.items()}
+
+    return replace(scale, models=wide(scale.models), tasks=wide(scale.tasks))

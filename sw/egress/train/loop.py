@@ -78,6 +78,16 @@ def torch_threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def bfloat16_is_fast(device: torch.device | None = None) -> bool:
+    """Whether autocast to bfloat16 saves time on a device (None: the CPU).
+
+    Processors of neither AVX-512 nor Arm's extension take 25 times as long as in float32.
+    """
+    if device is not None and device.type != "cpu":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def cosine(step: int, steps: int, floor: float = 0.0) -> float:
     """Factor of the learning rate at ``step`` of ``steps``: from 1 to ``floor`` on a half wave."""
     return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * step / steps))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from egress.train.digits import DigitsConfig, digits, perceptron
+from egress.train.loop import bfloat16_is_fast
 from egress.train.phase import RecipeTask
 
 DIGITS = "digits"
@@ -222,8 +223,10 @@ def make_recipe(
     if name == DIGITS:
         return DigitsTask(), {"lr": 2e-3, "warm_steps": 1000, "steps": 1000, "bfloat16": False}
     task = TextTask(name, model, data, limit=limit)
+    precision = {"bfloat16": bfloat16_is_fast()}
     if task._architecture is None:
         # Little training follows, in which weights could find their way to zero by themselves.
-        settings = {"lr": 1e-4, "warm_steps": 200, "steps": 300, "weight_decay": 0.0}
-        return task, settings | {"alpha": 0.5, "spare": 0.5}
-    return task, {"lr": 2e-3, "warm_steps": 1600, "steps": 600, "warmup": 100}
+        settings = {"lr": 1e-4, "warm_steps": 300, "steps": 200, "weight_decay": 0.0}
+        # What a rare word's second moments tell must outlast the warm start.
+        return task, precision | settings | {"beta2": 0.999, "alpha": 0.5, "spare": 0.5}
+    return task, precision | {"lr": 2e-3, "warm_steps": 1600, "steps": 600, "warmup": 100}

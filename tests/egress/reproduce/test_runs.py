@@ -8,7 +8,7 @@ pytest.importorskip("transformers")
 
 from egress.reproduce import runs  # noqa: E402
 from egress.reproduce.runs import Place, train_run  # noqa: E402
-from egress.reproduce.scales import SCALES  # noqa: E402
+from egress.reproduce.scales import SCALES, suited  # noqa: E402
 from egress.reproduce.settings import Settings  # noqa: E402
 
 SHORT = Settings(
@@ -107,3 +107,12 @@ def test_every_scale_names_tasks_and_models_that_there_are():
             assert settings.architecture in ARCHITECTURES
             assert settings.task.startswith("toy_") == (name == "tiny")
             assert (settings.source == "hub") <= (settings.task in HUB)
+
+
+def test_where_bfloat16_saves_no_time_a_scale_is_the_same_in_float32():
+    small = SCALES["small"]
+    assert suited(small, bfloat16=True) is small
+    for rows in (suited(small, bfloat16=False).models, suited(small, bfloat16=False).tasks):
+        assert {settings.precision for settings in rows.values()} == {"float32"}
+    wide = suited(small, bfloat16=False).models["BERT"]
+    assert replace(wide, precision="bfloat16") == small.models["BERT"]
