@@ -72,7 +72,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", help="ARCHITECTURE/SIZE, minilm, or a checkpoint's folder or name on the hub"
     )
     group.add_argument("--warm-steps", type=positive, help="optimizer steps before --steps begin")
-    group.add_argument("--lr", type=float, help="peak learning rate")
+    group.add_argument("--lr", type=float, help="peak learning rate, of all training")
     group.add_argument("--candidates", type=positive, default=6, help="most that are trained (6)")
     group.add_argument(
         "--seeds",
@@ -164,6 +164,8 @@ def _tune(
     if options.step is not None:
         notch = round(-PER_OCTAVE * log2(options.step))
     settings = suited | {name: value for name, value in given.items() if value is not None}
+    if options.lr is not None:
+        settings.pop("quantized_lr", None)
     recipe = Recipe(task, RecipeSettings(seed=seed, **settings), folder, tell)
     others = {"fisher": FISHER, "spare": SPARE, "paper": PAPER}
     tuned = tune(

@@ -154,6 +154,18 @@ def test_a_folder_of_other_settings_is_refused(recipe):
         Recipe(TASK, settings, recipe.folder)
 
 
+def test_quantized_training_may_have_a_learning_rate_of_its_own(tmp_path):
+    plain, levels = [], []
+    for rate in (None, 1e-6):
+        settings = RecipeSettings(warm_steps=2, steps=20, bfloat16=False, quantized_lr=rate)
+        recipe = Recipe(TASK, settings, tmp_path / str(rate))
+        state, *_ = read_stream(recipe.stream(RECIPE, COARSE))
+        levels.append(np.concatenate([array.reshape(-1) for array in state.values()]))
+        plain.append((recipe.folder / "plain.pt").read_bytes())
+    assert plain[0] == plain[1]
+    assert not np.array_equal(*levels)
+
+
 def test_a_state_that_is_not_readable_is_named(tmp_path):
     settings = RecipeSettings(warm_steps=2, steps=2, bfloat16=False)
     recipe = Recipe(TASK, settings, tmp_path)
@@ -180,6 +192,7 @@ def test_a_method_that_is_none_is_refused(recipe, method, ratio, message):
     [
         ({"steps": 0}, "steps must be 1 or more, not 0"),
         ({"lr": 0.0}, "lr must be more than 0, not 0.0"),
+        ({"quantized_lr": 0.0}, "quantized_lr must be more than 0, not 0.0"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(options, message):
