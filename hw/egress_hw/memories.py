@@ -8,7 +8,8 @@ from amaranth.lib.memory import Memory
 from egress_hw.bits import is_ecp5, later
 
 # No word is read while it is written; to promise more would cost LUTs and flops.
-_BLOCK: Any = {"ram_style": "block", "no_rw_check": 1}
+_UNCHECKED: Any = {"no_rw_check": 1}
+_BLOCK: Any = {"ram_style": "block", **_UNCHECKED}
 
 ECP5_ADDRESS_BITS = 14
 ECP5_BYTE = 9
@@ -69,6 +70,68 @@ def read_block(
     return later(m, port.data, cycles, name)
 
 
+def queue_block(
+    m: Module,
+    platform: object,
+    name: str,
+    *,
+    shape: Any,
+    fetch: Value,
+    address: Value,
+    give: Value,
+    write: Value,
+    write_address: Value,
+    written: Any,
+) -> Any:
+    """Make a block RAM with two rows before it: return the one that is shown.
+
+    Where the device's block RAM is known here (ECP5), both are its own registers.
+
+    Parameters
+    ----------
+    name : str
+        Of the memory, among the submodules.
+    shape : ShapeLike
+        Of a row.
+    fetch, address : Value
+        When the row behind the one that is shown is read, and where.
+    give : Value
+        When that one is shown.
+    write, write_address, written : Value
+        No row may be read in the cycle in which it is written.
+    """
+    row: Any = Signal(shape, name=f"{name}_row", reset_less=True)
+    bits, wide = Value.cast(written), 4 * ECP5_BYTE
+    if is_ecp5(platform) and len(address) + _ECP5_LOW[wide] <= ECP5_ADDRESS_BITS:
+        parts = []
+        for number, start in enumerate(range(0, len(bits), wide)):
+            part = Signal(wide, name=f"{name}_{number}", reset_less=True)
+            ecp5_block(
+                m,
+                f"{name}_{number}",
+                read=(wide, address, part),
+                write=(wide, write_address, bits[start : start + wide]),
+                enables=(fetch, write),
+                show=give,
+            )
+            parts.append(part)
+        m.d.comb += Value.cast(row).eq(Cat(parts))
+        return row
+    m.submodules[name] = memory = Memory(
+        shape=shape, depth=1 << len(address), init=[], attrs=_UNCHECKED
+    )
+    port: Any = memory.write_port()
+    m.d.comb += [port.en.eq(write), port.addr.eq(write_address), port.data.eq(written)]
+    port = memory.read_port(domain="comb")
+    m.d.comb += port.addr.eq(address)
+    front = Signal(shape, name=f"{name}_front", reset_less=True)
+    with m.If(fetch):
+        m.d.sync += front.eq(port.data)
+    with m.If(give):
+        m.d.sync += row.eq(front)
+    return row
+
+
 def ecp5_block(
     m: Module,
     name: str,
@@ -76,11 +139,13 @@ def ecp5_block(
     read: tuple[int, Value, Value],
     write: tuple[int, Value, Value],
     enables: tuple[Value, Value],
+    show: Value | None = None,
 ) -> None:
     """Make a DP16KD: port A writes, port B reads, through its output register.
 
     Of each a width in bits, an address, and data: 2, 9, 18 or 36 bits wide, 36 only both of them.
-    Yosys never makes use of that register, which is five nanoseconds faster.
+    ``enables`` are those of reading and writing; the output register goes on with ``show``, or with
+    each reading. Yosys never makes use of that register, which is five nanoseconds faster.
     """
     ports: dict[str, Value] = {}
     width, write_address, written = write
@@ -98,6 +163,7 @@ def ecp5_block(
     high = out[len(low) :]
     ports |= {f"o_DOB{n}": high[n] for n in range(len(high))}
     ports |= {f"i_CS{port}{n}": Const(0, 1) for port in "AB" for n in range(3)}
+    shown = enables[0] if show is None else show
     m.submodules[name] = Instance(
         "DP16KD",
         p_DATA_WIDTH_A=width,
@@ -114,12 +180,12 @@ def ecp5_block(
         i_CLKA=ClockSignal(),
         i_WEA=Const(1, 1),
         i_CEA=enables[1],
-        i_OCEA=Const(1, 1) if len(low) else Const(0, 1),
+        i_OCEA=shown if len(low) else Const(0, 1),
         i_RSTA=Const(0, 1),
         i_CLKB=ClockSignal(),
         i_WEB=Const(0, 1),
         i_CEB=enables[0],
-        i_OCEB=enables[0],
+        i_OCEB=shown,
         i_RSTB=Const(0, 1),
         **ports,
     )

@@ -4,11 +4,11 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from egress_hw.loader import Loader, close_layout, store_layout
+from egress_hw.memories import queue_block
 from egress_hw.row_splitter import place_layout
 from egress_hw.signatures import WORD_BITS
 
@@ -78,9 +78,8 @@ class RowLoader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         columns = self._columns
-        row = Signal(data.StructLayout({"words": len(self.words), "place": self.place.shape()}))
         valid, done = Signal(), Signal()
-        self._queue(m, row, valid, done)
+        row = self._queue(m, platform, valid, done)
 
         # The column that is looked at: that of the row's place when it is new, then the next.
         fresh, after, column = Signal(), Signal(range(columns)), Signal(range(columns))
@@ -134,23 +133,13 @@ class RowLoader(wiring.Component):
         m.d.comb += self.done.eq(loader.done | marks[-1])
         return m
 
-    def _queue(self, m: Module, row: data.View, valid: Signal, done: Signal) -> None:
-        """Queue the rows, and show one until it is ``done``."""
-        layout = row.shape()
-        # A row is never read in the cycle in which it is written. (The stubs have strings only.)
-        attributes: Any = {"no_rw_check": 1}
-        m.submodules.memory = memory = Memory(
-            shape=layout, depth=ROWS_DEPTH, init=[], attrs=attributes
-        )
-        write: Any
-        write, read = memory.write_port(), memory.read_port(domain="comb")
+    def _queue(self, m: Module, platform: object, valid: Signal, done: Signal) -> Any:
+        """Queue the rows, and return one until it is ``done``."""
+        layout = data.StructLayout({"words": len(self.words), "place": self.place.shape()})
         written, taken = Signal(range(ROWS_DEPTH)), Signal(range(ROWS_DEPTH))
         count = Signal(range(ROWS_DEPTH + 1))
-        front, front_valid = Signal(layout, reset_less=True), Signal()
-        give, fetch = Signal(), Signal()
-        m.d.comb += [write.addr.eq(written), write.data.words.eq(self.words)]
-        m.d.comb += [write.data.place.eq(self.place), write.en.eq(self.en)]
-        m.d.comb += [read.addr.eq(taken), give.eq(done | ~valid)]
+        front_valid, give, fetch = Signal(), Signal(), Signal()
+        m.d.comb += give.eq(done | ~valid)
         m.d.comb += fetch.eq(count.any() & (give | ~front_valid))
         m.d.sync += self.room.eq(count < ROWS_DEPTH - ROWS_SLACK)
         with m.If(self.en):
@@ -160,8 +149,20 @@ class RowLoader(wiring.Component):
         with m.Elif(fetch & ~self.en):
             m.d.sync += count.eq(count - 1)
         with m.If(fetch):
-            m.d.sync += [front.eq(read.data), taken.eq(taken + 1)]
+            m.d.sync += taken.eq(taken + 1)
         with m.If(give | fetch):
             m.d.sync += front_valid.eq(fetch)
         with m.If(give):
-            m.d.sync += [row.eq(front), valid.eq(front_valid)]
+            m.d.sync += valid.eq(front_valid)
+        return queue_block(
+            m,
+            platform,
+            "rows",
+            shape=layout,
+            fetch=fetch,
+            address=taken,
+            give=give,
+            write=self.en,
+            write_address=written,
+            written=Cat(self.words, self.place),
+        )
