@@ -337,18 +337,23 @@ class Core(wiring.Component):
                 intake.look.eq(status.look),
                 intake.look_slot.eq(status.slot),
                 intake.hold.eq(status.error),
+                status.fault.eq(intake.fault),
                 self.error_segment.eq(intake.fault_segment),
             ]
         else:
             m.submodules.status = status = Status(L, C)
-            keep = Signal(L)
+            keep, fault, fault_segment = Signal(L), Signal(4), Signal(32)
             m.d.sync += keep.eq(sequencer.keep)
+            # A CRC may just have been compared.
+            at_once = m.d.comb if C == 2 else m.d.sync
+            at_once += [fault.eq(intake.fault), fault_segment.eq(intake.fault_segment)]
             m.d.comb += [
                 status.begin.eq(sequencer.begin),
                 status.keep.eq(keep),
                 status.context.eq(context),
                 status.odd.eq(odd),
-                status.fault_segment.eq(intake.fault_segment),
+                status.fault.eq(fault),
+                status.fault_segment.eq(fault_segment),
                 self.error_segment.eq(status.segment),
             ]
             m.d.comb += [
@@ -356,7 +361,6 @@ class Core(wiring.Component):
             ]
         m.d.comb += [
             status.given.eq(given),
-            status.fault.eq(intake.fault),
             self.error.eq(status.error),
             self.reason.eq(status.reason),
         ]

@@ -7,7 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.bits import leading_zeros
+from egress_hw.bits import is_ecp5, leading_zeros
+from egress_hw.multiplier import multiply
 from egress_hw.signatures import Output, output_shape
 
 
@@ -81,77 +82,84 @@ class Dequantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        if self._output != "level":
+            self._multiply(m, platform)
+            return m
+        bits = Cat(self.magnitude, Const(0, 1)) ^ self.negative.replicate(self._level_bits)
+        level = bits + self.negative
         with m.If(self.advance):
-            if self._output == "level":
-                bits = Cat(self.magnitude, Const(0, 1)) ^ self.negative.replicate(self._level_bits)
-                level = bits + self.negative
-                with m.If(self.zero):
-                    m.d.sync += self.weight.eq(0)
-                with m.Else():
-                    m.d.sync += self.weight.eq(level)
-            else:
-                self._multiply(m)
+            m.d.sync += self.weight.eq(Mux(self.zero, 0, level))
         return m
 
-    def _multiply(self, m: Module) -> None:
-        """Normalize the level, multiply, pack: a cycle each, clocked by the caller's condition."""
+    def _multiply(self, m: Module, platform: object) -> None:
+        """Normalize the level, multiply, pack: a cycle each."""
         B = self._level_bits
+        factor = Cat(self.step[:7], Const(1, 1))
+        # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5. Block RAM is a
+        # register by itself, and elsewhere than an ECP5's multipliers, which have their own.
+        if self._table and not is_ecp5(platform):
+            normal, normal_above = self._look_up(m)
+            product = Signal(B + 7, reset_less=True)
+            with m.If(self.advance):
+                m.d.sync += product.eq(normal * factor)
+        else:
+            normal, above = self._normalize()
+            normal_above = Signal.like(above, name="normal_above", reset_less=True)
+            with m.If(self.advance):
+                m.d.sync += normal_above.eq(above)
+            product = multiply(m, platform, "product", normal, factor, advance=self.advance)
 
-        # Registers without a reset can be those of a DSP.
-        normal, normal_above = self._normalize(m)
+        # What goes along with them.
         normal_sign, normal_zero = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += [normal_sign.eq(self.negative), normal_zero.eq(self.zero)]
-
-        # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5.
-        product = Signal(B + 7, reset_less=True)
         above_then = Signal.like(normal_above)
         product_sign, product_zero = Signal(reset_less=True), Signal(reset_less=True)
-        m.d.sync += product.eq(normal * Cat(self.step[:7], Const(1, 1)))
-        m.d.sync += above_then.eq(normal_above)
-        m.d.sync += product_sign.eq(normal_sign)
-        m.d.sync += product_zero.eq(normal_zero | normal_above.all())
+        with m.If(self.advance):
+            m.d.sync += [normal_sign.eq(self.negative), normal_zero.eq(self.zero)]
+            m.d.sync += [above_then.eq(normal_above), product_sign.eq(normal_sign)]
+            m.d.sync += product_zero.eq(normal_zero | normal_above.all())
+            m.d.sync += self.weight.eq(
+                Mux(product_zero, 0, Cat(self._pack(m, product, above_then), product_sign))
+            )
 
+    def _pack(self, m: Module, product: Value, above: Value) -> Value:
+        """Return a product that is not zero as a float, without its sign."""
         carry = product[-1]
         fraction = Mux(carry, product[:-1], Cat(Const(0, 1), product[:-2]))
-        # What is to be added to the step's exponent: the product is not zero.
+        # What is to be added to the step's exponent.
         exponent = self.step[7:15]
-        more = Signal(len(normal_above))
-        m.d.comb += more.eq(above_then + carry)
+        more = Signal(len(above))
+        m.d.comb += more.eq(above + carry)
         if self._output == "float32":
-            packed = Cat(Const(0, 23 - (B + 6)), fraction, (exponent + more)[:8])
-        else:
-            kept, rest = fraction[-7:], fraction[:-7]
-            up = rest[-1] & (rest[:-1].any() | kept[0])
-            # A fraction that rounds up to two carries into the exponent, as it should.
-            packed = (Cat(kept, exponent) + Cat(up, Const(0, 6), more))[:15]
-        with m.If(product_zero):
-            m.d.sync += self.weight.eq(0)
-        with m.Else():
-            m.d.sync += self.weight.eq(Cat(packed, product_sign))
+            return Cat(Const(0, 23 - len(fraction)), fraction, (exponent + more)[:8])
+        kept, rest = fraction[-7:], fraction[:-7]
+        up = rest[-1] & (rest[:-1].any() | kept[0])
+        # A fraction that rounds up to two carries into the exponent, as it should.
+        return (Cat(kept, exponent) + Cat(up, Const(0, 6), more))[:15]
 
-    def _normalize(self, m: Module) -> tuple[Value, Value]:
+    def _normalize(self) -> tuple[Value, Value]:
         """Return the magnitude, its uppermost one moved to bit B - 2, and where that was.
 
-        A cycle later; if there is none, the place is all ones.
+        If there is none, the place is all ones.
         """
         B = self._level_bits
-        bits = (B - 1).bit_length()
-        if self._table:
-            places = [number.bit_length() - 1 for number in range(1 << (B - 1))]
-            init = [
-                (number << (B - 2 - max(0, place))) | (place & (1 << bits) - 1) << (B - 1)
-                for number, place in enumerate(places)
-            ]
-            m.submodules.table = table = Memory(
-                shape=B - 1 + bits, depth=len(init), init=init, attrs={"ram_style": "block"}
-            )
-            port = table.read_port(domain="comb")
-            found = Signal(B - 1 + bits, reset_less=True)
-            m.d.comb += port.addr.eq(self.magnitude)
-            m.d.sync += found.eq(port.data)
-            return found[: B - 1], found[B - 1 :]
         _, shift = leading_zeros(Cat(Const(1, 1), self.magnitude))
-        normal = Signal(B - 1, reset_less=True)
-        above = Signal(bits, reset_less=True)
-        m.d.sync += [normal.eq(self.magnitude << shift), above.eq(B - 2 - shift)]
-        return normal, above
+        return (self.magnitude << shift)[: B - 1], (B - 2 - shift)[: (B - 1).bit_length()]
+
+    def _look_up(self, m: Module) -> tuple[Value, Value]:
+        """Return the same from a table, a cycle later."""
+        B = self._level_bits
+        bits = (B - 1).bit_length()
+        places = [number.bit_length() - 1 for number in range(1 << (B - 1))]
+        init = [
+            (number << (B - 2 - max(0, place))) | (place & (1 << bits) - 1) << (B - 1)
+            for number, place in enumerate(places)
+        ]
+        m.submodules.table = table = Memory(
+            shape=B - 1 + bits, depth=len(init), init=init, attrs={"ram_style": "block"}
+        )
+        port = table.read_port(domain="comb")
+        found = Signal(B - 1 + bits, reset_less=True)
+        m.d.comb += port.addr.eq(self.magnitude)
+        with m.If(self.advance):
+            m.d.sync += found.eq(port.data)
+        return found[: B - 1], found[B - 1 :]

@@ -192,7 +192,7 @@ module DP16KD_output(
   assign q = REGMODE == "OUTREG" ? register : latch;
 endmodule
 
-// Multiplier without registers.
+// Multiplier, with or without registers of clock 0 before and behind it.
 module MULT18X18D(
   input A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
   input B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
@@ -222,12 +222,19 @@ module MULT18X18D(
   parameter REG_INPUTC_CLK = "NONE";
   parameter REG_PIPELINE_CLK = "NONE";
   parameter REG_OUTPUT_CLK = "NONE";
+  parameter REG_INPUTA_CE = "CE0", REG_INPUTB_CE = "CE0", REG_OUTPUT_CE = "CE0";
+  parameter REG_INPUTA_RST = "RST0", REG_INPUTB_RST = "RST0", REG_OUTPUT_RST = "RST0";
+  parameter RESETMODE = "SYNC", GSR = "ENABLED";
+  localparam REGISTERED = REG_OUTPUT_CLK != "NONE";
   generate
     if (
-      REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE" ||
-      REG_OUTPUT_CLK != "NONE"
+      REG_PIPELINE_CLK != "NONE" || REG_INPUTA_CLK != REG_OUTPUT_CLK ||
+      REG_INPUTB_CLK != REG_OUTPUT_CLK ||
+      REGISTERED && (REG_OUTPUT_CLK != "CLK0" || RESETMODE != "SYNC") ||
+      REG_INPUTA_CE != "CE0" || REG_INPUTB_CE != "CE0" || REG_OUTPUT_CE != "CE0" ||
+      REG_INPUTA_RST != "RST0" || REG_INPUTB_RST != "RST0" || REG_OUTPUT_RST != "RST0"
     )
-      MULT18X18D_with_registers_is_not_modelled unknown();
+      MULT18X18D_with_these_registers_is_not_modelled unknown();
   endgenerate
   wire [17:0] a = {
     A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0
@@ -235,10 +242,16 @@ module MULT18X18D(
   wire [17:0] b = {
     B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0
   };
+  reg [17:0] held_a = 0, held_b = 0;
+  reg [35:0] held_product = 0;
+  wire [17:0] left = REGISTERED ? held_a : a, right = REGISTERED ? held_b : b;
   wire signed [36:0] product =
-    $signed({SIGNEDA && a[17], a}) * $signed({SIGNEDB && b[17], b});
+    $signed({SIGNEDA && left[17], left}) * $signed({SIGNEDB && right[17], right});
+  always @(posedge CLK0)
+    if (RST0) {held_a, held_b, held_product} <= 0;
+    else if (CE0) {held_a, held_b, held_product} <= {a, b, product[35:0]};
   assign {
     P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18,
     P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
-  } = product[35:0];
+  } = REGISTERED ? held_product : product[35:0];
 endmodule
