@@ -107,7 +107,9 @@ class Dequantizer(wiring.Component):
             normal_above = Signal.like(above, name="normal_above", reset_less=True)
             with m.If(self.advance):
                 m.d.sync += normal_above.eq(above)
-            product = multiply(m, platform, "product", normal, factor, advance=self.advance)
+            product = multiply(
+                m, platform, "product", normal, factor, advance=self.advance, steady=True
+            )
 
         # What goes along with them.
         normal_sign, normal_zero = Signal(reset_less=True), Signal(reset_less=True)

@@ -258,7 +258,7 @@ class Lane(wiring.Component):
         is_run = self._follow(m, after_move, known_now, entry, step, now, (ends, refuses, bad))
 
         # --- To cycle `add`: the bits that were passed, with a one before them in a field.
-        passed = pass_bits(m, g, step, now, bits, take, longer)
+        passed = pass_bits(m, platform, g, step, now, bits, take, longer)
         token: Any = Signal(data.StructLayout(dict.fromkeys(_TOKEN, 1)))
         m.d.comb += [
             token.ends.eq(now.go & ends),

@@ -9,6 +9,7 @@ from amaranth.lib import data
 from egress_hw.bits import find_one, later, seek, shift_left, shift_left_fast
 from egress_hw.class_table import INDEX_BITS, SOUGHT_BITS
 from egress_hw.geometry import Geometry
+from egress_hw.multiplier import multiply
 
 FIELD_PHASE = 4
 
@@ -148,6 +149,7 @@ def judge(
 
 def pass_bits(
     m: Module,
+    platform: object,
     geometry: Geometry,
     step: Any,
     now: Any,
@@ -168,10 +170,9 @@ def pass_bits(
     if geometry.multiplies:
         # They are brought to the left, and what is above is kept.
         power = Cat(amount == n for n in range(width + 1))
-        product = Signal(2 * width + 1)
-        lifted = later(m, Cat(bits, lead), 1, "lifted")
-        m.d.comb += product.eq(lifted * later(m, power, 1, "power"))
-        return later(m, product[width:], cycles - 1, "passed")
+        lifted = Cat(bits, lead)
+        product = multiply(m, platform, "lifted", lifted, power, advance=Const(1, 1))
+        return later(m, product[width : 2 * width + 1], cycles - 2, "passed")
     with_lead = Cat(bits, lead, Const(0, width))
     # With 8 contexts there is a cycle more: the largest shifts are made in the first.
     low = 2 if cycles > 1 else 0
