@@ -3,8 +3,9 @@ from xml.etree import ElementTree
 import pytest
 
 from egress.bench import hardware
-from egress.bench.hardware import COLUMNS, DEVICES, LANES, Measured, Row, cells, markdown, measure
+from egress.bench.hardware import COLUMNS, Measured, cells, markdown, measure
 from egress.bench.hardware_plot import parts_picture, rate_picture
+from egress.bench.hardware_rows import DEVICES, LANES, LARGE, Row, bus_bits, rows
 from egress.errors import ToolError
 from egress_hw.resources import Resources, TooLargeError
 from egress_hw.yardsticks import NaiveDecoder
@@ -63,19 +64,19 @@ def tools(monkeypatch):
 
 
 def test_rows_hold_every_device_with_yardsticks_lanes_and_cores():
-    chosen = hardware.rows()
+    chosen = rows()
     for name in DEVICES:
         own = [found for found in chosen if found.board == name]
         assert [found.lanes for found in own if found.group == "core"] == list(LANES)
         lanes = [found for found in own if found.group == "lane"]
-        assert len(lanes) == (3 if name == hardware.LARGE else 2)
+        assert len(lanes) == (3 if name == LARGE else 2)
         assert len([found for found in own if found.group == "shape"]) == 3
         assert len([found for found in own if found.group == "yardstick"]) == 2
     assert len({(found.name, found.board) for found in chosen}) == len(chosen)
 
 
 def test_short_rows_are_one_of_each_on_one_device():
-    names = [found.name for found in hardware.rows(short=True)]
+    names = [found.name for found in rows(short=True)]
     assert names == [
         "naive",
         "bit-serial, at 2.64 bits a weight",
@@ -86,7 +87,7 @@ def test_short_rows_are_one_of_each_on_one_device():
 
 @pytest.mark.parametrize(("lanes", "bus"), [(1, 32), (4, 32), (8, 64), (16, 128), (64, 128)])
 def test_bus_suits_the_lanes(lanes, bus):
-    assert hardware.bus_bits(lanes) == bus
+    assert bus_bits(lanes) == bus
 
 
 def test_rate_is_weights_a_cycle_at_the_median_clock(tools):
@@ -118,7 +119,7 @@ def test_core_that_does_not_fit_says_what_it_needs_and_ends_its_device(tools):
     assert cells(large)[5] == "does not fit"
     assert cells(large)[8] == "-"
     assert large.to_dict()["error"] == "up5k is too small"
-    assert fits.found is not None
+    assert fits.clock is not None
 
 
 def test_failing_tool_takes_no_other_row_with_it(tools):
@@ -154,3 +155,17 @@ def test_pictures_are_svg_and_name_devices_and_parts(tools):
 def test_nothing_placed_still_gives_pictures():
     for picture in (rate_picture, parts_picture):
         ElementTree.fromstring(picture([Measured(row=row(), error="none")]))
+
+
+def test_rows_of_an_earlier_run_are_kept_in_their_places(tools):
+    _, answers = tools
+    answers["hx8k-evn"] = TooLargeError("too small", AVAILABLE | {"luts": 1500}, AVAILABLE, {})
+    every = [row("naive", group="yardstick"), row(), row(board="hx8k-evn"), row("lane")]
+    earlier = [result.to_dict() for result in measure(every[:3], (1,))]
+    answers["icebreaker"] = resources(seeds=(1, 2))
+    merged = hardware.merge(measure(every[1:2], (1, 2)), earlier, every)
+    assert [result.row for result in merged] == every[:3]
+    naive, core, large = merged
+    assert (naive.to_dict(), large.to_dict()) == (earlier[0], earlier[2])
+    assert core.clock is not None
+    assert core.clock.seeds == (1, 2)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import Setting
-from egress.bench.hardware import ALL_OFFSETS_RATE
+from egress.bench.hardware_rows import ALL_OFFSETS_RATE
 from egress_hw.shapes.all_offsets import AllOffsets
 from egress_hw.shapes.simulate import Piece, all_offsets_rate, decode_all_offsets
 

