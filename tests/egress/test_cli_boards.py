@@ -48,13 +48,14 @@ def fits(monkeypatch, tmp_path):
 
 def test_the_file_of_a_board_is_written_with_the_lanes_that_fit(fits, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["synth", "--board", "ulx3s_25f", "-o", str(out), "--buffer", "small"]) == 0
+    options = ["--buffer", "small", "--baud", "115200"]
+    assert main(["synth", "--board", "ulx3s_25f", "-o", str(out), *options]) == 0
     assert (out / "ulx3s-25f-3.bit").read_bytes() == b"bits"
     printed = capsys.readouterr()
     assert f"wrote {out / 'ulx3s-25f-3.bit'}" in printed.out
     assert "ulx3s-25f" in printed.out
     assert "4 lanes do not fit ULX3S 25F: needs all" in printed.err
-    assert {parameters["buffer"] for _, _, parameters in fits} == {"small"}
+    assert {(given["buffer"], given["baud"]) for _, _, given in fits} == {("small", 115_200)}
 
 
 def test_lanes_that_are_asked_for_and_do_not_fit_are_refused(fits, tmp_path, capsys):

@@ -106,10 +106,24 @@ class SimulatedBoard:
         assert self._process.stdout
         if self._process.stdout.readline() != "ready\n":
             raise self._died()
-        self.timing = Timing(answer_s=ANSWER_S, return_s=RETURN_S, poll_s=0.002, clock=self.seconds)
+        self.timing = Timing(
+            baud=shape.baud,
+            answer_s=ANSWER_S,
+            return_s=RETURN_S,
+            poll_s=0.002,
+            clock=self.seconds,
+        )
 
     def seconds(self) -> float:
-        """Tell the simulated time."""
+        """Tell the simulated time.
+
+        Raises
+        ------
+        ToolError
+            If the simulation has ended: time stands still then, and a host would wait for ever.
+        """
+        if self._process.poll() is not None:
+            raise self._died()
         return struct.unpack("=Q", self._time[:8])[0] * 1e-9
 
     def tell(self, fault: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from egress.board.cargo import Cargo
 from egress.board.checksum import due_reports
 from egress.board.connection import Connection
-from egress.board.protocol import BAUD, MAX_DATA, Begin
-from egress.board.transfer import Progress, Transfer
+from egress.board.protocol import MAX_DATA, Begin
+from egress.board.tally import Progress
+from egress.board.transfer import Transfer
 from egress.decode import decode
 from egress.encode import encode
 from egress.errors import BitstreamError
@@ -57,8 +58,8 @@ class Bench:
     Members
     -------
     tensors : tuple of TensorSpeed
-    clock_hz : int
-        Of the board.
+    clock_hz, baud : int
+        Of the board; of the line.
     bits_per_weight : float
         Of the stream that was sent.
     software_rate : float
@@ -67,6 +68,7 @@ class Bench:
 
     tensors: tuple[TensorSpeed, ...]
     clock_hz: int
+    baud: int
     bits_per_weight: float
     software_rate: float
 
@@ -83,8 +85,8 @@ class Bench:
 
     @property
     def link_rate(self) -> float:
-        """Weights a second that the serial line can bring, at its best."""
-        return BAUD / 10 * 8 / self.bits_per_weight
+        """Weights a second that the serial line can bring, at its best; 0 if none came."""
+        return self.baud / 10 * 8 / self.bits_per_weight if self.bits_per_weight else 0.0
 
     @property
     def equal(self) -> bool:
@@ -147,42 +149,48 @@ def bench(
 
     Raises
     ------
+    BitstreamError
+        If a record that has to be cut is damaged.
     BoardError
-        If the board cannot be reached any more, or gives no report.
+        If the board cannot be reached any more, or hangs.
     """
-    board = connection.board
     speeds = []
     size = weights = 0
     software = 0.0
     for number, (name, whole) in enumerate(records):
-        # With less room than for another DATA, the board ends the hold by itself.
-        record = part_that_fits(whole, board.store_bytes - MAX_DATA, board.lanes * board.contexts)
-        outcome = Transfer(connection, Cargo.of(record), flags=Begin.HOLD).run()
-        refusals: list[BitstreamError] = []
-        dues = list(due_reports(record, board, refusals))
-        for due, report in zip(dues, outcome.reports, strict=False):
-            speeds.append(
-                TensorSpeed(
-                    name,
-                    report.weights,
-                    Header.unpack(whole).weights,
-                    report.working,
-                    report.starved,
-                    report.stalled,
-                    due.equals(report) and not refusals and outcome.complete,
-                )
-            )
+        speed, record = _measure(connection, name, whole)
+        speeds.append(speed)
+        if speed.weights:
             size += len(record)
-            weights += report.weights
+            weights += speed.weights
             software += _software_seconds(record)
         if progress:
             progress(number + 1, len(records), number + 1)
     return Bench(
         tuple(speeds),
-        board.clock_hz,
+        connection.board.clock_hz,
+        connection.timing.baud,
         8 * size / weights if weights else 0.0,
         weights / software if software else 0.0,
     )
+
+
+def _measure(connection: Connection, name: str, whole: bytes) -> tuple[TensorSpeed, bytes]:
+    """Measure a record; return also what of it was sent."""
+    board = connection.board
+    # With less room than for another DATA, the board ends the hold by itself.
+    record = part_that_fits(whole, board.store_bytes - MAX_DATA, board.lanes * board.contexts)
+    outcome = Transfer(connection, Cargo.of(record), flags=Begin.HOLD).run()
+    of_weights = Header.unpack(whole).weights
+    if not outcome.reports:
+        return TensorSpeed(name, 0, of_weights, 0, 0, 0, False), record
+    report = outcome.reports[0]
+    refusals: list[BitstreamError] = []
+    due = next(due_reports(record, board, refusals), None)
+    good = due is not None and due.equals(report) and not refusals and outcome.complete
+    return TensorSpeed(
+        name, report.weights, of_weights, report.working, report.starved, report.stalled, good
+    ), record
 
 
 def _software_seconds(record: bytes) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from egress.board.errors import ProtocolError, SessionLostError, SilentBoardError
-from egress.board.frames import Deframer, Frame, pack_frame
+from egress.board.frames import MAX_FRAME, Deframer, Frame, pack_frame
 from egress.board.messages import (
     Hello,
     Report,
@@ -17,10 +17,7 @@ from egress.board.messages import (
     unpack_report,
 )
 from egress.board.port import Timing
-from egress.board.protocol import BAUD, RESPONSE, Begin, Kind
-
-BYTE_S = 10 / BAUD
-"""On the line, with its start and stop bit."""
+from egress.board.protocol import RESPONSE, Begin, Kind
 
 T = TypeVar("T")
 
@@ -152,8 +149,10 @@ class Client:
             tags.add(self._send(kind, body))
             # Longer and longer: a slow system must not be asked faster than it can answer.
             patience = self.timing.answer_s * min(4, 2 ** (attempt // 2))
+            # Any byte may be escaped, in the request and in its response.
+            line = self.timing.byte_s * 2 * (len(body) + MAX_FRAME)
             answer = self._wait(
-                patience + BYTE_S * 2 * len(body),
+                patience + line,
                 lambda frame: (
                     frame.body if frame.kind == kind | RESPONSE and frame.tag in tags else None
                 ),

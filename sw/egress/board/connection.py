@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from egress.board.client import Client, Port
+from egress.board.client import Client
 from egress.board.errors import (
     BoardError,
     PortAbsentError,
@@ -17,8 +17,6 @@ from egress.board.port import SerialPort, Timing, identity, name_of, usb_ports
 
 FIND_TRIES = 3
 
-Open = Callable[[str, float], Port]
-
 
 class Connection:
     """A board.
@@ -28,8 +26,8 @@ class Connection:
     name : str, optional
         Of its port; by default that of the only board.
     timing : Timing, optional
-    open_port : callable, optional
-        What opens a port, of its name and the longest wait of its `read`.
+    tell : callable, optional
+        Told when the board is lost, and when it is found again.
 
     Members
     -------
@@ -50,13 +48,13 @@ class Connection:
         self,
         name: str | None = None,
         timing: Timing | None = None,
-        open_port: Open = SerialPort,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.timing = timing or Timing()
-        self._open = open_port
+        self._tell = tell or (lambda text: None)
         self._repeated = 0
         if name is None:
-            name = find_port(self.timing, open_port)
+            name = find_port(self.timing)
         self.name = name
         self._identity = identity(name)
         self.client, self.board = self._connect()
@@ -88,6 +86,7 @@ class Connection:
         WrongBoardError
             If another board does.
         """
+        self._tell(f"{self.name}: the board is gone, waiting {self.timing.return_s:g} s for it")
         session = self.client.session
         self._repeated += self.client.repeated
         self.close()
@@ -107,13 +106,13 @@ class Connection:
                 time.sleep(self.timing.poll_s)
         if board != self.board:
             raise WrongBoardError(
-                f"another board is on {self.name} now: {board.board} with {board.lanes} lanes, "
-                f"before it was {self.board.board} with {self.board.lanes}"
+                f"another board is on {self.name} now: {board}; before it was {self.board}"
             )
+        self._tell(f"{self.name}: the board is there again")
         self.client.session = session
 
     def _connect(self) -> tuple[Client, Hello]:
-        client = Client(self._open(self.name, self.timing.poll_s), self.timing)
+        client = Client(SerialPort(self.name, self.timing), self.timing)
         try:
             return client, client.hello()
         except BaseException:
@@ -121,7 +120,7 @@ class Connection:
             raise
 
 
-def find_port(timing: Timing, open_port: Open = SerialPort) -> str:
+def find_port(timing: Timing) -> str:
     """Ask all USB ports for a board; return the port of the only one that answers.
 
     Raises
@@ -132,7 +131,7 @@ def find_port(timing: Timing, open_port: Open = SerialPort) -> str:
     boards, others = [], []
     for port in usb_ports():
         try:
-            opened = open_port(port.device, timing.poll_s)
+            opened = SerialPort(port.device, timing)
             try:
                 hello = Client(opened, timing).hello(FIND_TRIES)
             finally:

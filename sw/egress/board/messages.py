@@ -103,6 +103,14 @@ class Hello:
     store_bytes: int
     flash: bool
 
+    def __str__(self) -> str:
+        return f"{self.board}, {self.core} at {self.clock_hz / 1e6:g} MHz, {self.output}"
+
+    @property
+    def core(self) -> str:
+        """Its core, in words."""
+        return f"{self.lanes} lane{'s' if self.lanes > 1 else ''}"
+
     @classmethod
     def unpack(cls, body: bytes) -> "Hello":
         """Read the response to ``HELLO``, behind its session.

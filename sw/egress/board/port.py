@@ -19,10 +19,12 @@ WRITE_LIMIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a host waits, in seconds of ``clock``.
+    """How fast a line is, and how long a host waits, in seconds of ``clock``.
 
     Parameters
     ----------
+    baud : int
+        Of the line.
     answer_s : float
         For a response, besides the time that the bytes are on the line; up to four times as long
         after requests that were not answered.
@@ -41,6 +43,7 @@ class Timing:
         Seconds that have passed since whenever.
     """
 
+    baud: int = BAUD
     answer_s: float = 0.3
     tries: int = 8
     return_s: float = 60.0
@@ -48,6 +51,11 @@ class Timing:
     stall_s: float = 10.0
     poll_s: float = 0.02
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def byte_s(self) -> float:
+        """Seconds of a byte on the line."""
+        return 10 / self.baud
 
 
 class SerialPort:
@@ -57,8 +65,8 @@ class SerialPort:
     ----------
     name : str
         ``/dev/ttyUSB1``, ``COM3``.
-    poll_s : float
-        Longest wait of `read`.
+    timing : Timing, optional
+        Its rate, and the longest wait of `read`.
 
     Raises
     ------
@@ -66,11 +74,16 @@ class SerialPort:
         If it cannot be opened.
     """
 
-    def __init__(self, name: str, poll_s: float = Timing().poll_s) -> None:
+    def __init__(self, name: str, timing: Timing | None = None) -> None:
         self.name = name
+        timing = timing or Timing()
         try:
             self._serial = serial.Serial(
-                name, BAUD, timeout=poll_s, write_timeout=WRITE_LIMIT_S, exclusive=True
+                name,
+                timing.baud,
+                timeout=timing.poll_s,
+                write_timeout=WRITE_LIMIT_S,
+                exclusive=True,
             )
         except (serial.SerialException, OSError, ValueError) as error:
             raise _not_opened(name, error) from None

@@ -14,7 +14,8 @@ from egress.board.connection import Connection
 from egress.board.errors import BoardError
 from egress.board.messages import Hello
 from egress.board.protocol import Begin
-from egress.board.transfer import Progress, Transfer
+from egress.board.tally import Progress
+from egress.board.transfer import Transfer
 from egress.errors import BitstreamError
 from egress.expected import expected_records
 from egress.record import Header

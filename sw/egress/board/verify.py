@@ -9,7 +9,8 @@ from egress.board.checksum import Due, due_reports
 from egress.board.connection import Connection
 from egress.board.messages import Report
 from egress.board.protocol import Begin
-from egress.board.transfer import FRAMING, NO_FLAGS, Outcome, Progress, Transfer
+from egress.board.tally import FRAMING, Progress
+from egress.board.transfer import NO_FLAGS, Outcome, Transfer
 from egress.errors import BitstreamError, Reason
 
 
@@ -30,10 +31,13 @@ class TensorResult:
     def verdict(self) -> str:
         """One of ``equal``, ``damaged``, ``differs``, ``missing`` and ``refused``.
 
-        ``damaged`` is equal with lost weights, ``refused`` by software and board alike.
+        ``damaged`` is equal with lost weights; of what is ``refused``, software has nothing to
+        compare with.
         """
+        if self.due is None:
+            return "refused"
         if self.report is None:
-            return "missing" if self.due else "refused"
+            return "missing"
         if not self.equal:
             return "differs"
         return "damaged" if self.report.lost else "equal"

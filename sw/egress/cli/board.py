@@ -50,12 +50,6 @@ def _add_verify(actions: Commands) -> None:
     parser.add_argument(
         "--flash", type=_address, metavar="ADDRESS", help="of the stream in the board's flash"
     )
-    parser.add_argument(
-        "--faults",
-        type=positive,
-        metavar="N",
-        help="with --simulate: verify N times, each with other faults drawn from --seed",
-    )
     parser.set_defaults(run=board_actions.verify)
 
 
@@ -136,6 +130,9 @@ def _add_program(actions: Commands) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="FILE", help=FILE_HELP)
     parser.add_argument("--port", help="serial port (default: that of the only board)")
+    parser.add_argument(
+        "--baud", type=positive, help="that the design was built for (default 1000000)"
+    )
     parser.add_argument("--simulate", action="store_true", help="simulate the board at its pins")
     parser.add_argument("--lanes", type=positive, help="of the simulated board (default 2)")
     parser.add_argument("--board", metavar="NAME", help="simulate the design of this board")
@@ -146,6 +143,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="FAULT",
         help="of the simulated cable: noise=RATE a bit, lose=RATE a byte, reset@BYTES, "
         "unplug@BYTES=SECONDS, power@BYTES=SECONDS; any number of times",
+    )
+    parser.add_argument(
+        "--faults",
+        type=positive,
+        metavar="N",
+        help="with --simulate: do it N times, each with other faults drawn from --seed, and tell "
+        "what became of each",
     )
     parser.add_argument("--seed", type=positive, default=1, help="of random faults (default 1)")
     add_json(parser)

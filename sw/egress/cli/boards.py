@@ -39,7 +39,7 @@ def build_boards(options: argparse.Namespace) -> int:
     elif results:
         print_built([built for built, _ in results])
         for _, files in results:
-            print(f"wrote {files[0]}")
+            print(f"wrote {files[0]}: `egress board program {files[0]}` puts it on the board")
     return 0
 
 
@@ -53,6 +53,8 @@ def _build(name: str, options: argparse.Namespace, folder: Path, tell: Any) -> A
     chosen: dict[str, Any] = {"output": options.output, "max_level_bits": options.level_bits}
     if options.buffer:
         chosen["buffer"] = options.buffer
+    if options.baud:
+        chosen["baud"] = options.baud
     if options.lanes:
         built = build(place, options.lanes, progress=tell, **chosen)
         if not built.meets_clock:
@@ -68,6 +70,7 @@ def _build(name: str, options: argparse.Namespace, folder: Path, tell: Any) -> A
 
 def _verilog(name: str, options: argparse.Namespace, folder: Path) -> None:
     """Write Verilog for a board that amaranth-boards has, and no open tools are used for."""
+    from egress.board.protocol import BAUD
     from egress_hw.board.verilog import board_verilog
     from egress_hw.boards import BOARDS, other_board
 
@@ -83,6 +86,7 @@ def _verilog(name: str, options: argparse.Namespace, folder: Path) -> None:
         output=options.output,
         max_level_bits=options.level_bits,
         buffer=options.buffer or "large",
+        baud=options.baud or BAUD,
         clock_hz=found.clock_hz,
         store_bytes=16384,
         name=name[:24],

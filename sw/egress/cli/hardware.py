@@ -95,6 +95,9 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--output-dir", type=Path, metavar="DIR", help="where the loadable files go"
     )
+    parser.add_argument(
+        "--baud", type=positive, help="of the serial port of a loadable file (default 1000000)"
+    )
     parser.add_argument("--seeds", type=positive, default=1, help="placements; Fmax is the median")
     add_json(parser)
     parser.set_defaults(run=_synth)

@@ -13,7 +13,7 @@ from egress.cli import main
 from .device import Cable, Device, hello
 
 # The scalar model may be slow; what waits for it in vain has few tries.
-QUICK = Timing(answer_s=0.05, tries=24, return_s=20, settle_s=0.1, stall_s=2, poll_s=0.005)
+QUICK = Timing(answer_s=0.05, tries=24, return_s=60, settle_s=0.1, stall_s=2, poll_s=0.005)
 IMPATIENT = replace(QUICK, tries=3)
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_every_action_has_help_with_examples_that_parse(capsys, action):
 
 @pytest.fixture
 def port(cable, monkeypatch) -> str:
-    monkeypatch.setattr("egress.board.connection.Timing", lambda: QUICK)
+    monkeypatch.setattr("egress.board.port.Timing", lambda: QUICK)
     return str(cable.path)
 
 
@@ -82,6 +83,13 @@ def test_load_and_bench_tell_what_the_board_reports(model, port, capsys):
         assert main(["board", action, str(model), "--port", port]) == 0
 
 
+def test_the_rate_of_the_line_may_be_another_one(model, cable, monkeypatch, capsys):
+    monkeypatch.setattr("egress.board.port.Timing", lambda baud: replace(QUICK, baud=baud))
+    capsys.readouterr()
+    found = run_json(capsys, "load", model, "--port", cable.path, "--baud", "9600")
+    assert found["complete"] is True
+
+
 def test_a_core_that_is_too_small_for_the_file_is_told_before_anything_is_sent(
     tmp_path, port, capsys
 ):
@@ -92,7 +100,7 @@ def test_a_core_that_is_too_small_for_the_file_is_told_before_anything_is_sent(
 
 
 def test_segments_that_are_too_long_for_the_board_are_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("egress.board.connection.Timing", lambda: QUICK)
+    monkeypatch.setattr("egress.board.port.Timing", lambda: QUICK)
     file = tmp_path / "large.egs"
     file.write_bytes(egress.encode(np.zeros(9, np.int8), profile="large"))
     with Cable(tmp_path / "board", Device(hello(buffer=7))) as cable:
@@ -101,7 +109,7 @@ def test_segments_that_are_too_long_for_the_board_are_told(tmp_path, monkeypatch
 
 
 def test_a_board_without_flash_is_told(tmp_path, model, monkeypatch, capsys):
-    monkeypatch.setattr("egress.board.connection.Timing", lambda: QUICK)
+    monkeypatch.setattr("egress.board.port.Timing", lambda: QUICK)
     with Cable(tmp_path / "board", Device(hello(flash=False))) as cable:
         arguments = ["board", "verify", str(model), "--port", str(cable.path), "--flash", "0"]
         assert main(arguments) == 2
@@ -123,7 +131,7 @@ def test_an_address_is_within_24_bits(address, capsys):
 
 
 def test_every_error_of_a_board_ends_the_command_with_code_2(model, monkeypatch, capsys):
-    def fails(name):
+    def fails(*arguments):
         raise BoardError("the board is on fire")
 
     monkeypatch.setattr("egress.board.connection.Connection", fails)

@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -94,11 +95,22 @@ def test_a_vanished_port_is_told(cable, connection):
         connection.client.poll()
 
 
-def test_a_board_is_found_again_after_its_port_vanished(cable, connection):
-    connection.client.begin(7, Begin(0), 4)
-    cable.unplug(0.2)
-    connection.reopen()
-    assert connection.client.poll().next == 0
+def test_a_board_is_found_again_after_its_port_vanished(cable):
+    told = []
+    with Connection(str(cable.path), QUICK, told.append) as connection:
+        connection.client.begin(7, Begin(0), 4)
+        cable.unplug(0.2)
+        connection.reopen()
+        assert connection.client.poll().next == 0
+    assert [text.partition(": ")[2] for text in told] == [
+        "the board is gone, waiting 60 s for it", "the board is there again",
+    ]  # fmt: skip
+
+
+def test_a_port_is_opened_at_the_rate_of_the_line(cable):
+    port = SerialPort(str(cable.path), replace(QUICK, baud=9600))
+    assert port._serial.baudrate == 9600
+    port.close()
 
 
 def test_a_board_that_does_not_come_back_is_told(cable, connection):
@@ -111,7 +123,7 @@ def test_a_board_that_does_not_come_back_is_told(cable, connection):
 def test_another_board_in_its_place_is_refused(cable, connection):
     cable.unplug(0.1)
     cable.device = Device(hello(lanes=8))
-    with pytest.raises(WrongBoardError, match=r"another board is on .*: model with 8 lanes"):
+    with pytest.raises(WrongBoardError, match=r"another board is on .*: model, 8 lanes at"):
         connection.reopen()
 
 

@@ -266,6 +266,29 @@ def test_a_read_back_survives_faults(cable, connection):
     assert np.array_equal(read_back(connection, MODEL[2]).patterns, expected)
 
 
+def test_a_read_back_begins_anew_after_a_reset_behind_the_report(cable, connection):
+    answer = cable.device._answer
+
+    def reset_once(kind, body):
+        if kind == 7 and cable.device.reports and cable.device.begun == 1:
+            cable.device.reset()
+        return answer(kind, body)
+
+    cable.device._answer = reset_once
+    decoded = egress.decode(MODEL[0])
+    expected = level_patterns(decoded.header, decoded.levels, "bfloat16", 8)
+    assert np.array_equal(read_back(connection, MODEL[0]).patterns, expected)
+    assert cable.device.begun == 2
+
+
+def test_a_tensor_that_gives_no_report_is_not_equal_in_a_bench(connection):
+    cut = MODEL[0][:-4]
+    found = bench(connection, [("cut", cut), ("whole", MODEL[4])])
+    assert [(tensor.weights, tensor.equal) for tensor in found.tensors] == [(0, False), (700, True)]
+    assert not found.equal
+    assert not bench(connection, [("cut", cut)]).link_rate
+
+
 def test_a_bench_cuts_tensors_to_the_store_and_compares_them(connection):
     big = records(40_000)[0]
     found = bench(connection, [("big", big), ("small", MODEL[0])])
