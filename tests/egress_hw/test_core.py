@@ -213,6 +213,28 @@ def test_hostile_streams_are_refused_for_their_reason(name):
         assert idle == Idle.NO_RECORD
 
 
+UNSEEN = [
+    case["file"].removesuffix(".egs")
+    for case in json.loads((BITSTREAMS / "hostile" / "index.json").read_text())
+    if case["hardware"] is None
+]
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_hostile_streams_that_hardware_does_not_refuse_give_right_weights(name):
+    data = (BITSTREAMS / "hostile" / f"{name}.egs").read_bytes()
+    beats, status, idle = run_hostile(Core(2, buffer=7), data)
+    given = [(b.weights, b.keep, b.error, b.last) for b in expect(data, 2, buffer=7).beats]
+    assert status == (0, 0, 0)
+    if name.startswith("truncated"):
+        # What comes of a whole segment is right; then the core waits.
+        assert beats == given[: len(beats)]
+        assert idle == Idle.NO_INPUT
+    else:
+        assert beats == given
+        assert idle == Idle.NO_RECORD
+
+
 def run_hostile(core, data):
     """Beats that come out of a core with 8-bit levels; its status and cause of idling at last."""
     words = words_of(data)
