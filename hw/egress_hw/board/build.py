@@ -8,7 +8,7 @@ import platformdirs
 
 from egress_hw.board.built import Built, DoesNotFitError, refusal
 from egress_hw.board.packing import PACKING, TOP, nextpnr_options, run_all, tool_arguments
-from egress_hw.board.platforms import Setup
+from egress_hw.board.place import Setup
 from egress_hw.board.top import BoardTop
 from egress_hw.boards import board
 from egress_hw.families import FLOWS, synthesis_command

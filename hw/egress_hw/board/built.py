@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from egress.files import replacing
-from egress_hw.board.platforms import Setup
+from egress_hw.board.place import Setup
 from egress_hw.boards import board
 from egress_hw.tools import ToolError
 

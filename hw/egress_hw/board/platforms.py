@@ -4,133 +4,11 @@ Pins are those of amaranth-boards; what is not there, or is wrong there, is told
 comes from.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
-
-from amaranth.build import Attrs, Clock, Pins, PinsN, Resource, Subsignal
+from amaranth.build import Attrs, Clock, Pins, PinsN, Resource
 from amaranth.vendor import LatticePlatform
 
-from egress_hw.boards import canonical, platform_class
-
-Led = tuple[str, int, str | None]
-"""Resource of a platform, its number, and a signal of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlashPins:
-    """Pins of a board's SPI flash.
-
-    Parameters
-    ----------
-    cs_n, copi, cipo : str
-    clk : str or None
-        None where it is a pin of the FPGA's configuration, driven by the primitive ``USRMCLK``.
-    """
-
-    cs_n: str
-    copi: str
-    cipo: str
-    clk: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SerialPins:
-    """Pins for a USB-serial adapter, on a board whose USB does not reach the design.
-
-    Parameters
-    ----------
-    rx, tx : str
-        Of the FPGA: ``rx`` is where the adapter sends.
-    names : tuple of str
-        What is printed on the board beside them.
-    """
-
-    rx: str
-    tx: str
-    names: tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """A board, and what the design on it is like.
-
-    Parameters
-    ----------
-    name : str
-        As in `egress_hw.boards.BOARDS`.
-    title : str
-        As its makers call it.
-    clock_hz : float
-        Of the design.
-    oscillator_hz : float
-        On the board; a PLL makes one clock of the other where they differ.
-    contexts : int
-    buffer : str
-    store_bytes : int
-    lanes : int
-        With which the search for the largest number begins.
-    serial : SerialPins or None
-        None: the board's own USB-serial port.
-    flash : FlashPins or None
-        None: there is none that the design can read.
-    active, error : Led or None
-    io : dict
-        Attributes of pins that are told here.
-    clock : str or None
-        Resource of the oscillator, where it is not the platform's default.
-    loader : str
-        What puts the file on the board.
-    note : str
-        What one has to know before.
-    """
-
-    name: str
-    title: str
-    clock_hz: float
-    oscillator_hz: float
-    contexts: int
-    buffer: Literal["small", "large"]
-    store_bytes: int
-    lanes: int
-    io: dict[str, str]
-    loader: str
-    serial: SerialPins | None = None
-    flash: FlashPins | None = None
-    active: Led | None = None
-    error: Led | None = None
-    clock: str | None = None
-    note: str = ""
-
-    def before(self) -> list[str]:
-        """Say what has to be done on the board before it is used."""
-        lines = [self.note] if self.note else []
-        if self.serial:
-            rx, tx = self.serial.names
-            lines.append(
-                f"connect a USB-serial adapter of 3.3 V: its TX to {rx}, its RX to {tx}, and ground"
-            )
-        return lines
-
-    def platform(self) -> Any:
-        """Make the board's platform, with ``egress_serial`` and ``egress_flash`` if told here."""
-        platform = platform_class(self.name)()
-        resources = []
-        attrs = Attrs(**self.io)
-        if self.serial:
-            rx, tx = Pins(self.serial.rx, dir="i"), Pins(self.serial.tx, dir="o")
-            ports = Subsignal("rx", rx), Subsignal("tx", tx)
-            resources.append(Resource("egress_serial", 0, *ports, attrs))
-        if self.flash:
-            pins = [
-                Subsignal("cs", PinsN(self.flash.cs_n, dir="o")),
-                Subsignal("copi", Pins(self.flash.copi, dir="o")),
-                Subsignal("cipo", Pins(self.flash.cipo, dir="i")),
-            ]
-            if self.flash.clk:
-                pins.append(Subsignal("clk", Pins(self.flash.clk, dir="o")))
-            resources.append(Resource("egress_flash", 0, *pins, attrs))
-        platform.add_resources(resources)
-        return platform
+from egress_hw.board.place import FlashPins, SerialPins, Setup
+from egress_hw.boards import canonical
 
 
 class CrossLinkNXEVNPlatform(LatticePlatform):
@@ -175,6 +53,8 @@ def _ulx3s(size: str, lanes: int, store_bytes: int) -> Setup:
         active=("led", 0, None),
         error=("led", 7, None),
         loader="openFPGALoader -b ulx3s",
+        port="USB, at US1",
+        leds="D0, D7",
     )
 
 
@@ -193,8 +73,8 @@ def _ecpix5(size: str, lanes: int, store_bytes: int) -> Setup:
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 1, "r"),
         loader="openFPGALoader -b ecpix5",
-        note="of revision R03, the programmer is another one: `egress board program --cable "
-        "ft4232`",
+        leds="LD5 (green), LD6 (red)",
+        programming="revision R03 has another programmer: give --cable ft4232",
     )
 
 
@@ -214,6 +94,8 @@ def _orangecrab(size: str, lanes: int, store_bytes: int) -> Setup:
         active=("rgb_led", 0, "g"),
         error=("rgb_led", 0, "r"),
         loader="dfu-util -d 1209:5af0 -a 0",
+        leds="green, red",
+        programming="hold the button while plugging it in",
     )
 
 
@@ -231,6 +113,7 @@ _ICE40_ICEBREAKER = Setup(
     active=("led_g", 0, None),
     error=("led_r", 0, None),
     loader="openFPGALoader -b ice40_generic -f",
+    leds="green, red",
 )
 
 _SETUPS = (
@@ -249,6 +132,8 @@ _SETUPS = (
         active=("led", 4, None),
         error=("led", 0, None),
         loader="openFPGALoader -b ice40_generic -f",
+        leds="D5 (green), D1",
+        note="one lane is more than its FPGA holds; `egress synth` says by how much",
     ),
     Setup(
         name="upduino-v3",
@@ -267,6 +152,7 @@ _SETUPS = (
         error=("rgb_led", 0, "r"),
         # Its FTDI chip has one port, the others' two.
         loader="openFPGALoader -b ice40_generic -c ft232 -f",
+        leds="green, red",
         note="close the solder jumper OSC, which brings the 12 MHz oscillator to pin 20: the one "
         "in the FPGA may be off by 10 %, too much for a serial port",
     ),
@@ -284,6 +170,7 @@ _SETUPS = (
         active=("led", 0, None),
         error=("led", 7, None),
         loader="openFPGALoader -b ice40_generic -f",
+        leds="D2, D9",
     ),
     _ulx3s("12f", 4, 4096),
     _ulx3s("25f", 4, 4096),
@@ -303,9 +190,10 @@ _SETUPS = (
         # As in LiteX-Boards; amaranth-boards 0.0.21 has the data pins exchanged.
         flash=_BG256,
         loader="openFPGALoader -b colorlight",
-        note="its outputs go through buffers of 5 V; the two pins of J19 do not, and are 3.3 V; "
-        "solder a JTAG adapter to J27 (TCK), J31 (TMS), J32 (TDI), J30 (TDO) and ground, and name "
-        "it to `egress board program` by --cable, but for an FT2232H",
+        note="a capacitor at KEY+ may be too much for 1 Mbaud: then build the design with --baud "
+        "9600, and give that to `egress board` too",
+        programming="connect a JTAG adapter to J27 (TCK), J31 (TMS), J32 (TDI), J30 (TDO) and J34 "
+        "(ground), and name it by --cable if it has no FT2232H",
     ),
     _ecpix5("45f", 8, 16384),
     _ecpix5("85f", 16, 16384),
@@ -326,6 +214,8 @@ _SETUPS = (
         error=("rgb_led", 0, "r"),
         # As of its iCELink; openFPGALoader has no name for the board.
         loader="openFPGALoader -c cmsisdap --vid 0x1d50 --pid 0x602b",
+        port="USB of the extension board",
+        leds="green, red",
     ),
     Setup(
         name="tang-nano-9k",
@@ -341,6 +231,7 @@ _SETUPS = (
         active=("led", 0, None),
         error=("led", 5, None),
         loader="openFPGALoader -b tangnano9k",
+        leds="the first, the last",
     ),
     Setup(
         name="tang-primer-20k",
@@ -354,6 +245,7 @@ _SETUPS = (
         io=LATTICE,
         flash=FlashPins(cs_n="M9", copi="R10", cipo="P10", clk="L10"),
         loader="openFPGALoader -b tangprimer20k",
+        port="USB of the dock",
     ),
     Setup(
         name="crosslink-nx-evn",
@@ -369,7 +261,9 @@ _SETUPS = (
         active=("led", 0, None),
         error=("led", 1, None),
         loader="openFPGALoader -b crosslinknx_evn",
-        note="install jumper JP2, which brings the 12 MHz oscillator to the FPGA",
+        leds="the first, the second",
+        note="install jumper JP2, which brings the 12 MHz oscillator to the FPGA; the USB port "
+        "reaches it only after resistors were moved",
     ),
 )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from egress_hw.board.build import build
 from egress_hw.board.built import Built, DoesNotFitError, count_lanes, slow
-from egress_hw.board.platforms import Setup
+from egress_hw.board.place import Setup
 from egress_hw.tools import Progress, ToolError
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32)

@@ -16,7 +16,7 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from egress_hw.board.design import BoardDesign
-from egress_hw.board.platforms import Setup
+from egress_hw.board.place import Setup
 from egress_hw.boards import board
 
 VCO_HZ = 600e6
