@@ -72,7 +72,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", help="ARCHITECTURE/SIZE, minilm, or a checkpoint's folder or name on the hub"
     )
     group.add_argument("--warm-steps", type=positive, help="optimizer steps before --steps begin")
-    group.add_argument("--lr", type=float, help="peak learning rate, of all training")
+    group.add_argument("--lr", type=float, help="peak learning rate")
     group.add_argument("--candidates", type=positive, default=6, help="most that are trained (6)")
     group.add_argument(
         "--seeds",
@@ -86,8 +86,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=("fisher", "spare", "paper"),
         default=[],
-        help="search rounding at steps by Fisher information, that without spare weights, and the "
-        "authors' rule, too",
+        help="search rounding at steps by Fisher information, that without spare weights (always "
+        "with a checkpoint), and the authors' rule, too",
     )
     group.add_argument(
         "--limit", type=positive, metavar="ROWS", help="rows of a split that scores are taken of"
@@ -103,7 +103,6 @@ def run_recipe(options: argparse.Namespace) -> int:
         raise InputError("--method, --rule and --lmbda are not for --max-loss and --target-bits")
     if options.compressed:
         raise InputError(f"{options.output} will hold the compressed file: leave --compressed out")
-    from egress.train.measured import RECIPE
     from egress.train.tune import summarise
     from egress.train.tune_plot import tune_picture
 
@@ -115,10 +114,10 @@ def run_recipe(options: argparse.Namespace) -> int:
                 fixed = results[0].chosen() if results else None
                 tuned, recipe = _tune(options, folder / f"seed-{seed}", seed, fixed, bar)
                 results.append(tuned)
-                chosen = tuned.chosen().get(RECIPE)
-                if chosen and seed == options.seed:
+                method = tuned.best()
+                if method and seed == options.seed:
                     with replacing(folder / "model.egress.safetensors") as temporary:
-                        shutil.copyfile(recipe.stream(RECIPE, chosen), temporary)
+                        shutil.copyfile(recipe.stream(method, tuned.chosen()[method]), temporary)
     except ValueError as error:
         raise InputError(str(error)) from None
     settings = json.loads((folder / f"seed-{options.seed}" / "settings.json").read_text())
@@ -164,16 +163,15 @@ def _tune(
     if options.step is not None:
         notch = round(-PER_OCTAVE * log2(options.step))
     settings = suited | {name: value for name, value in given.items() if value is not None}
-    if options.lr is not None:
-        settings.pop("quantized_lr", None)
     recipe = Recipe(task, RecipeSettings(seed=seed, **settings), folder, tell)
     others = {"fisher": FISHER, "spare": SPARE, "paper": PAPER}
+    compare = {*options.compare, *(("spare",) if recipe.settings.spare else ())}
     tuned = tune(
         recipe,
         Goal("loss", options.max_loss) if by_loss else Goal("bits", options.target_bits),
         Candidate(notch, ratio),
         candidates=options.candidates,
-        methods=(ROUNDING, RECIPE, *(others[name] for name in options.compare)),
+        methods=(ROUNDING, RECIPE, *(others[name] for name in compare)),
         fixed=fixed,
     )
     return tuned, recipe
@@ -212,6 +210,9 @@ def _print(results: "Sequence[Tuned]", folder: Path) -> None:
         table(["method", "step", "ratio", "bits", "zeros", "validation", "test", "loss"], rows)
     if any(found.chosen is None for tuned in results for found in tuned.found):
         print("A method without * has no point within the limit.")
+    method = results[0].best()
+    if method:
+        print(f"{folder / 'model.egress.safetensors'}: {method}, seed {results[0].seed}")
     if len(results) > 1:
         print("\nMeans over seeds, standard deviations in brackets")
         table(

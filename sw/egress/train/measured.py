@@ -21,7 +21,6 @@ class RecipeSettings:
     """
 
     lr: float = 1e-3  # peak learning rate of AdamW
-    quantized_lr: float | None = None  # that of quantized training, if another
     warm_steps: int = 1000  # optimizer steps that plain and quantized training have in common
     steps: int = 500  # optimizer steps of each after that, the learning rate falling to 0
     warmup: int = 50  # first steps, in which the learning rate rises
@@ -40,9 +39,8 @@ class RecipeSettings:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if not self.spare >= 0:
             raise ValueError(f"spare must be 0 or more, not {self.spare}")
-        for name, rate in (("lr", self.lr), ("quantized_lr", self.quantized_lr)):
-            if rate is not None and not rate > 0:
-                raise ValueError(f"{name} must be more than 0, not {rate}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be more than 0, not {self.lr}")
 
 
 ROUNDING = "rounding"

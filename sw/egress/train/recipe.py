@@ -249,8 +249,7 @@ class Recipe:
             with quantized:
                 return backward(batch)
 
-        rate = self.settings.quantized_lr
-        self._tail(name, model, optimizer, quantized_backward, constraint, rate)
+        self._tail(name, model, optimizer, quantized_backward, constraint)
         with quantized:
             state = numpy_state(model)
         compress_tensors(state, path, steps=steps)
@@ -268,11 +267,9 @@ class Recipe:
         optimizer: torch.optim.Optimizer,
         backward: Callable[[Any], float],
         constraint: BackSlash | None,
-        lr: float | None = None,
     ) -> None:
-        """Train on from the warm start: for every method the same batches and dropout."""
+        """Train on from the warm start: for every method the same batches, dropout and rates."""
         s = self.settings
-        peak = lr or s.lr
         torch.manual_seed(s.seed + 1)
         self._stage(
             name,
@@ -280,7 +277,7 @@ class Recipe:
             optimizer,
             first=s.warm_steps,
             steps=s.steps,
-            rate_at=lambda done: peak * cosine(done, s.steps),
+            rate_at=lambda done: s.lr * cosine(done, s.steps),
             backward=backward,
             after=constraint.step if constraint else None,
             state=(constraint.state_dict, constraint.load_state_dict) if constraint else None,

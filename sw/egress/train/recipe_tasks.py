@@ -227,7 +227,6 @@ def make_recipe(
     if task._architecture is None:
         # Little training follows, in which weights could find their way to zero by themselves.
         settings = {"lr": 1e-4, "warm_steps": 300, "steps": 200, "weight_decay": 0.0}
-        # What a rare word's second moments tell must outlast the warm start. Weights have to cross
-        # a good part of a step in quantized training, which plain training does not ask of them.
-        return task, precision | settings | {"beta2": 0.999, "spare": 0.5, "quantized_lr": 3e-4}
+        # What a rare word's second moments tell must outlast the warm start.
+        return task, precision | settings | {"beta2": 0.999, "spare": 0.5}
     return task, precision | {"lr": 2e-3, "warm_steps": 1600, "steps": 600, "warmup": 100}

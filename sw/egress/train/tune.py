@@ -75,6 +75,15 @@ class Tuned:
         given = ((found.method, found.chosen) for found in self.found)
         return {method: Candidate(c.notch, c.ratio) for method, c in given if c}
 
+    def best(self) -> str | None:
+        """Tell the method whose point serves the goal best, None if no one has a point."""
+        kept = [
+            ((c.bits, loss) if self.goal.kind == "loss" else (loss, c.bits), found.method)
+            for found in self.found
+            if (c := found.chosen) is not None and (loss := found.validation_loss) is not None
+        ]
+        return min(kept)[1] if kept else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
