@@ -76,8 +76,8 @@ def verify(options: argparse.Namespace) -> int:
     return EXIT_INPUT if refused else EXIT_MISMATCH
 
 
-def _campaign(options: argparse.Namespace, stream: bytes) -> int:
-    """Do a command under many faults; return the exit code."""
+def _campaign(options: argparse.Namespace, stream: bytes, record: bytes | None = None) -> int:
+    """Do a command under many faults, with the stream or a record of it; return the exit code."""
     shape = simulated_shape(options, stream)
     from egress_sim.board.build import build
     from egress_sim.board.campaign import inject
@@ -87,7 +87,7 @@ def _campaign(options: argparse.Namespace, stream: bytes) -> int:
         report = inject(
             harness,
             shape,
-            stream,
+            record or stream,
             count=options.faults,
             action=options.action,
             seed=options.seed,
@@ -141,7 +141,7 @@ def read(options: argparse.Namespace) -> int:
         raise InputError(f"{options.input}: {given}; it has {', '.join(records) or 'none'}")
     record = records[name]
     if options.faults and options.simulate:
-        return _campaign(options, record)
+        return _campaign(options, stream, record)
     with progress_bar("reading") as bar, connected(options, stream, bar) as connection:
         tell = telling(bar, connection.timing.clock)
         found = read_back(connection, record, tell)
