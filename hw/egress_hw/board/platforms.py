@@ -172,9 +172,9 @@ _SETUPS = (
         loader="openFPGALoader -b ice40_generic -f",
         leds="D2, D9",
     ),
-    _ulx3s("12f", 4, 4096),
-    _ulx3s("25f", 4, 4096),
-    _ulx3s("45f", 8, 16384),
+    _ulx3s("12f", 5, 4096),
+    _ulx3s("25f", 5, 4096),
+    _ulx3s("45f", 9, 16384),
     _ulx3s("85f", 16, 16384),
     Setup(
         name="colorlight-5a75b",
@@ -184,7 +184,7 @@ _SETUPS = (
         contexts=4,
         buffer="large",
         store_bytes=4096,
-        lanes=4,
+        lanes=5,
         io=LATTICE,
         serial=SerialPins(rx="M13", tx="P11", names=("J19 KEY+", "J19 DATA_LED-")),
         # As in LiteX-Boards; amaranth-boards 0.0.21 has the data pins exchanged.
@@ -195,9 +195,9 @@ _SETUPS = (
         programming="connect a JTAG adapter to J27 (TCK), J31 (TMS), J32 (TDI), J30 (TDO) and J34 "
         "(ground), and name it by --cable if it has no FT2232H",
     ),
-    _ecpix5("45f", 8, 16384),
+    _ecpix5("45f", 9, 16384),
     _ecpix5("85f", 16, 16384),
-    _orangecrab("25f", 4, 4096),
+    _orangecrab("25f", 5, 4096),
     _orangecrab("85f", 16, 16384),
     Setup(
         name="icesugar-pro",
@@ -207,7 +207,7 @@ _SETUPS = (
         contexts=4,
         buffer="large",
         store_bytes=4096,
-        lanes=4,
+        lanes=5,
         io=LATTICE,
         flash=_BG256,
         active=("rgb_led", 0, "g"),

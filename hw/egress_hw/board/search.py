@@ -8,7 +8,7 @@ from egress_hw.board.built import Built, DoesNotFitError, count_lanes, slow
 from egress_hw.board.place import Setup
 from egress_hw.tools import Progress, ToolError
 
-LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32)
+LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32)
 """Numbers of lanes among which the largest that fits is sought."""
 
 
