@@ -137,19 +137,25 @@ class RowLoader(wiring.Component):
         """Queue the rows, and return one until it is ``done``."""
         layout = data.StructLayout({"words": len(self.words), "place": self.place.shape()})
         written, taken = Signal(range(ROWS_DEPTH)), Signal(range(ROWS_DEPTH))
+        following = Signal(range(ROWS_DEPTH), init=1)  # after `taken`
         count = Signal(range(ROWS_DEPTH + 1))
         front_valid, give, fetch = Signal(), Signal(), Signal()
+        waits, fetched = Signal(), Signal()
         m.d.comb += give.eq(done | ~valid)
-        m.d.comb += fetch.eq(count.any() & (give | ~front_valid))
+        m.d.comb += fetch.eq(waits & (give | ~front_valid))
+        # What was written in the cycle before can be read. The row that is shown is far from here:
+        # what depends on it is decided last.
+        more = Mux(fetch, written != following, written != taken)
+        m.d.sync += [waits.eq(self.en | more), fetched.eq(fetch)]
         m.d.sync += self.room.eq(count < ROWS_DEPTH - ROWS_SLACK)
         with m.If(self.en):
             m.d.sync += written.eq(written + 1)
-        with m.If(self.en & ~fetch):
+        with m.If(self.en & ~fetched):
             m.d.sync += count.eq(count + 1)
-        with m.Elif(fetch & ~self.en):
+        with m.Elif(fetched & ~self.en):
             m.d.sync += count.eq(count - 1)
         with m.If(fetch):
-            m.d.sync += taken.eq(taken + 1)
+            m.d.sync += [taken.eq(following), following.eq(following + 1)]
         with m.If(give | fetch):
             m.d.sync += front_valid.eq(fetch)
         with m.If(give):

@@ -175,7 +175,7 @@ _SETUPS = (
     _ulx3s("12f", 5, 4096),
     _ulx3s("25f", 5, 4096),
     _ulx3s("45f", 9, 16384),
-    _ulx3s("85f", 16, 16384),
+    _ulx3s("85f", 18, 16384),
     Setup(
         name="colorlight-5a75b",
         title="Colorlight 5A-75B v7.0",
@@ -196,9 +196,9 @@ _SETUPS = (
         "(ground), and name it by --cable if it has no FT2232H",
     ),
     _ecpix5("45f", 9, 16384),
-    _ecpix5("85f", 16, 16384),
+    _ecpix5("85f", 18, 16384),
     _orangecrab("25f", 5, 4096),
-    _orangecrab("85f", 16, 16384),
+    _orangecrab("85f", 18, 16384),
     Setup(
         name="icesugar-pro",
         title="iCESugar-pro",
