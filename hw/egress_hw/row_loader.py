@@ -162,7 +162,8 @@ class RowLoader(wiring.Component):
             m.d.sync += valid.eq(front_valid)
         return queue_block(
             m,
-            platform,
+            # With fewer contexts clocks are lower, and what a place tells is wanted nearby.
+            platform if self._contexts > 4 else None,
             "rows",
             shape=layout,
             fetch=fetch,
