@@ -255,7 +255,7 @@ _SETUPS = (
         contexts=4,
         buffer="large",
         store_bytes=8192,
-        lanes=4,
+        lanes=7,
         io=LATTICE,
         serial=SerialPins(rx="D7", tx="D9", names=("PMOD0 pin 3", "PMOD0 pin 2")),
         active=("led", 0, None),
