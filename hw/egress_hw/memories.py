@@ -60,14 +60,8 @@ def read_block(
             enables=(Const(1, 1), write),
         )
         return row
-    m.submodules[name] = memory = Memory(
-        shape=shape, depth=1 << len(address), init=[], attrs=_BLOCK
-    )
-    port: Any = memory.write_port()
-    m.d.comb += [port.en.eq(write), port.addr.eq(write_address), port.data.eq(written)]
-    port = memory.read_port(domain="comb")
-    m.d.comb += port.addr.eq(address)
-    return later(m, port.data, cycles, name)
+    data = _inferred(m, name, shape, address, write, write_address, written, _BLOCK)
+    return later(m, data, cycles, name)
 
 
 def queue_block(
@@ -117,19 +111,32 @@ def queue_block(
             parts.append(part)
         m.d.comb += Value.cast(row).eq(Cat(parts))
         return row
-    m.submodules[name] = memory = Memory(
-        shape=shape, depth=1 << len(address), init=[], attrs=_UNCHECKED
-    )
+    data = _inferred(m, name, shape, address, write, write_address, written, _UNCHECKED)
+    front = Signal(shape, name=f"{name}_front", reset_less=True)
+    with m.If(fetch):
+        m.d.sync += front.eq(data)
+    with m.If(give):
+        m.d.sync += row.eq(front)
+    return row
+
+
+def _inferred(
+    m: Module,
+    name: str,
+    shape: Any,
+    address: Value,
+    write: Value,
+    write_address: Value,
+    written: Any,
+    attrs: Any,
+) -> Any:
+    """Make a memory and return what it holds at an address, for a register to take."""
+    m.submodules[name] = memory = Memory(shape=shape, depth=1 << len(address), init=[], attrs=attrs)
     port: Any = memory.write_port()
     m.d.comb += [port.en.eq(write), port.addr.eq(write_address), port.data.eq(written)]
     port = memory.read_port(domain="comb")
     m.d.comb += port.addr.eq(address)
-    front = Signal(shape, name=f"{name}_front", reset_less=True)
-    with m.If(fetch):
-        m.d.sync += front.eq(port.data)
-    with m.If(give):
-        m.d.sync += row.eq(front)
-    return row
+    return port.data
 
 
 def ecp5_block(

@@ -85,6 +85,8 @@ class Setup:
         What has to be done on the board before.
     programming : str
         What one has to know to program it.
+    fits : bool
+        Whether it holds a lane, as far as is known; if not, ``note`` says so.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Setup:
     leds: str = ""
     note: str = ""
     programming: str = ""
+    fits: bool = True
 
     def before(self) -> list[str]:
         """Say what has to be done on the board before it is used."""

@@ -134,6 +134,7 @@ _SETUPS = (
         loader="openFPGALoader -b ice40_generic -f",
         leds="D5 (green), D1",
         note="one lane is more than its FPGA holds; `egress synth` says by how much",
+        fits=False,
     ),
     Setup(
         name="upduino-v3",

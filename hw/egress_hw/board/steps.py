@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from egress.files import replacing
+from egress.rates import replace_table
 from egress_hw.board.packing import PACKING
 from egress_hw.board.place import Setup
 from egress_hw.board.platforms import SETUPS
@@ -29,7 +30,7 @@ def _section(places: Sequence[Setup]) -> Iterator[str]:
     name, suffix = place.name, PACKING[board(place.name).family].suffix
     port = "a USB-serial adapter" if place.serial else place.port
     leds = f"LEDs at work, after an error: {place.leds}" if place.leds else "No LEDs"
-    facts = [f"Serial port: {port}. {leds}. {_flash(place)}"]
+    facts = [f"Serial port: {port}. {leds}. {_flash(place)}"] if place.fits else []
     if len(places) > 1:
         facts.append(f"Sizes: {', '.join(f'`{place.name}`' for place in places)}.")
     small = " --profile small" if place.buffer == "small" else ""
@@ -41,6 +42,11 @@ def _section(places: Sequence[Setup]) -> Iterator[str]:
         yield from (f"* {line[0].upper()}{line[1:]}." for line in before)
         yield ""
     yield "```sh"
+    if not place.fits:
+        yield f"egress synth --board {name} -o build"
+        yield "```"
+        yield ""
+        return
     yield f"egress compress model.safetensors -o model.egress.safetensors{small}"
     yield f"egress synth --board {name} -o build"
     yield f"egress board program build/{name}-*.{suffix}    # {place.loader}"
@@ -61,10 +67,9 @@ def _flash(place: Setup) -> str:
 
 def write(document: Path) -> None:
     """Write the sections between their marks in a document."""
-    head, _, rest = document.read_text().partition(BEGIN)
-    tail = rest.partition(END)[2]
+    text = replace_table(document.read_text(), f"\n{sections()}", document, (BEGIN, END))
     with replacing(document) as temporary:
-        temporary.write_text(f"{head}{BEGIN}\n\n{sections()}\n{END}{tail}")
+        temporary.write_text(text)
 
 
 if __name__ == "__main__":

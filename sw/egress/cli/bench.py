@@ -123,8 +123,9 @@ def add_commands(commands: Commands) -> None:
     group.add_argument(
         "--only",
         nargs="+",
-        choices=("yardstick", "lane", "shape", "core"),
-        help="hardware: only these rows; with this or --board, others are kept as --json has them",
+        metavar="GROUP",
+        help="hardware: only these rows: yardstick, lane, shape or core; with this or --board, "
+        "others are kept as --json has them",
     )
     group.add_argument("--jobs", type=positive, default=1, help="devices at a time (default 1)")
     group.add_argument(

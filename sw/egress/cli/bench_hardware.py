@@ -32,7 +32,13 @@ def hardware(options: argparse.Namespace) -> int:
             if name not in known:
                 raise InputError(f"--board must be among {', '.join(known)}, not {name!r}")
         rows = [row for row in rows if row.board in chosen]
-    rows = [row for row in rows if row.group in (options.only or hardware_rows.GROUPS)]
+    groups = options.only or hardware_rows.GROUPS
+    for group in groups:
+        if group not in hardware_rows.GROUPS:
+            raise InputError(
+                f"--only must be among {', '.join(hardware_rows.GROUPS)}, not {group!r}"
+            )
+    rows = [row for row in rows if row.group in groups]
     seeds = bench.SEEDS_SHORT if short else bench.SEEDS
     seeds = tuple(range(1, options.seeds + 1)) if options.seeds else seeds
     with progress_bar("placing and routing") as bar:

@@ -81,7 +81,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 def bfloat16_is_fast(device: torch.device | None = None) -> bool:
     """Whether autocast to bfloat16 saves time on a device (None: the CPU).
 
-    Processors of neither AVX-512 nor Arm's extension take 25 times as long as in float32.
+    Processors without instructions for it emulate it, and take far longer than in float32.
     """
     if device is not None and device.type != "cpu":
         return True

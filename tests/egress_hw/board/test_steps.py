@@ -22,6 +22,6 @@ def test_the_document_has_the_steps_of_each_board(tmp_path):
 def test_a_reader_finds_what_to_type_and_what_to_connect(place):
     text = sections()
     assert place.name in text
-    assert place.loader in text
+    assert (f"    # {place.loader}\n" in text) or not place.fits
     for line in place.before():
         assert line[1:] in text
