@@ -93,24 +93,32 @@ class Dequantizer(wiring.Component):
 
     def _multiply(self, m: Module, platform: object) -> None:
         """Normalize the level, multiply, pack: a cycle each."""
-        # A block RAM reads through its own register, and so has none for an ECP5's multiplier.
-        looks_up = self._table and not is_ecp5(platform)
-        normal, above = self._look_up(m) if looks_up else self._normalize()
-        # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5.
+        B = self._level_bits
         factor = Cat(self.step[:7], Const(1, 1))
-        product = multiply(
-            m, platform, "product", normal, factor, advance=self.advance, steady=True
-        )
+        # Two normal numbers' product has its uppermost one in bit B + 6 or B + 5. A table has a
+        # block RAM's register, so that an ECP5's multiplier could not have one before it. (Through
+        # `multiply` the table's way would be the same circuit, but some cells more after yosys.)
+        if self._table and not is_ecp5(platform):
+            normal, normal_above = self._look_up(m)
+            product = Signal(B + 7, reset_less=True)
+            with m.If(self.advance):
+                m.d.sync += product.eq(normal * factor)
+        else:
+            normal, above = self._normalize()
+            normal_above = Signal.like(above, name="normal_above", reset_less=True)
+            with m.If(self.advance):
+                m.d.sync += normal_above.eq(above)
+            product = multiply(
+                m, platform, "product", normal, factor, advance=self.advance, steady=True
+            )
 
         # What goes along with them.
         normal_sign, normal_zero = Signal(reset_less=True), Signal(reset_less=True)
-        normal_above = Signal(len(above), reset_less=True)
         above_then = Signal.like(normal_above)
         product_sign, product_zero = Signal(reset_less=True), Signal(reset_less=True)
         with m.If(self.advance):
             m.d.sync += [normal_sign.eq(self.negative), normal_zero.eq(self.zero)]
-            m.d.sync += [normal_above.eq(above), above_then.eq(normal_above)]
-            m.d.sync += product_sign.eq(normal_sign)
+            m.d.sync += [above_then.eq(normal_above), product_sign.eq(normal_sign)]
             m.d.sync += product_zero.eq(normal_zero | normal_above.all())
             m.d.sync += self.weight.eq(
                 Mux(product_zero, 0, Cat(self._pack(m, product, above_then), product_sign))
@@ -141,7 +149,7 @@ class Dequantizer(wiring.Component):
         return (self.magnitude << shift)[: B - 1], (B - 2 - shift)[: (B - 1).bit_length()]
 
     def _look_up(self, m: Module) -> tuple[Value, Value]:
-        """Return the same from a table."""
+        """Return the same from a table, a cycle later."""
         B = self._level_bits
         bits = (B - 1).bit_length()
         places = [number.bit_length() - 1 for number in range(1 << (B - 1))]
@@ -153,5 +161,8 @@ class Dequantizer(wiring.Component):
             shape=B - 1 + bits, depth=len(init), init=init, attrs={"ram_style": "block"}
         )
         port = table.read_port(domain="comb")
+        found = Signal(B - 1 + bits, reset_less=True)
         m.d.comb += port.addr.eq(self.magnitude)
-        return port.data[: B - 1], port.data[B - 1 :]
+        with m.If(self.advance):
+            m.d.sync += found.eq(port.data)
+        return found[: B - 1], found[B - 1 :]
