@@ -115,6 +115,7 @@ def _equal_rates(axes: Axes) -> None:
     """Draw lines of 0.01, 0.1, 1 million weights a second per LUT behind what is there."""
     low, high = axes.get_xlim()
     bottom, top = axes.get_ylim()
+    top *= 1.5  # room for the lines' names above the points
     for rate in (0.001, 0.01, 0.1, 1.0, 10.0):
         axes.plot([low, high], [rate * low, rate * high], color=RULE, linewidth=0.8, zorder=0)
         # Named where the line leaves the picture, above or to the right.
