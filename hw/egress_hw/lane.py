@@ -27,7 +27,7 @@ from egress_hw.lane_step import (
     see,
     state_layout,
 )
-from egress_hw.memories import read_block
+from egress_hw.memories import later_by_turn, read_block
 from egress_hw.signatures import WORD_BITS
 
 ALL_MODES = frozenset(Mode)
@@ -413,7 +413,7 @@ class Lane(wiring.Component):
         g = self.geometry
         base = Signal(g.buffer + 1)
         base_low = Signal(5)
-        current = later(m, position, g.begin, "current")
+        current = self._wait(m, position, g.begin, "current")
         with m.If(self.start):
             m.d.comb += base.eq(known.start)
         with m.Else():
@@ -454,17 +454,21 @@ class Lane(wiring.Component):
         """Work out the value, and whether a slot's ends in ones."""
         g = self.geometry
         # Of a field of more pieces, what was read; the bit above 16 too.
-        gathered = Signal(9, reset_less=True)
-        gather = later(m, gathered, g.contexts - 1, "gathered")
-        m.d.sync += gathered.eq(Cat(passed[:8], Mux(added.first, passed[8], gather[0])))
+        gathered = self._wait(m, passed[:8], g.contexts, "gathered")
+        top = Signal()
+        top_before = later(m, top, g.contexts, "top")
+        m.d.comb += top.eq(Mux(added.first, passed[8], gathered[0]))
         whole = Signal(OFFSET_BITS)
-        m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gather), passed))
+        m.d.comb += whole.eq(Mux(added.piece, Cat(passed[:8], gathered, top_before), passed))
         sum_value = Signal(OFFSET_BITS)
         m.d.comb += sum_value.eq(whole + offset)
         m.d.sync += value.eq(sum_value)
         above = sum_value[1:]
         any_2, any_4 = above[1] | adding.any_2, above[2] | adding.any_4
         m.d.sync += ones.eq(adding.joint & above[0] & any_2 & any_4)
+
+    def _wait(self, m: Module, value: Any, cycles: int, name: str) -> Any:
+        return later_by_turn(m, value, cycles, self.contexts, name)
 
     def _find(
         self, m: Module, found: Any, added: Any, known: Any, meant: Any, value: Signal, beyond: Any

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from egress_hw.bits import later
 from egress_hw.geometry import Geometry
+from egress_hw.memories import later_by_turn
 
 RUN_BITS = 15
 """A slot is less than 2**15 above the threshold if its run is within the limit."""
@@ -138,7 +139,7 @@ class LaneQueue(wiring.Component):
         written, read = Signal(bits), Signal(bits)
         next_written, next_read = Signal(bits), Signal(bits)
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        before_written = later(m, written, C - 2, "written")
+        before_written = later_by_turn(m, written, C - 2, self.contexts, "written_before")
         now_written = later(m, before_written, 1, "written_now")
         early, head, now_read = self._memory(m, item, pushes, now_written, read)
         advances = self._give(m, early, head, start)
@@ -286,9 +287,8 @@ class LaneQueue(wiring.Component):
         last, advances = Signal(), Signal()
         if self._runs:
             # Of this item, and with the next.
-            used, next_used = Signal(_COUNT_BITS, reset_less=True), Signal(_COUNT_BITS)
-            m.d.sync += used.eq(next_used)
-            before = later(m, used, C - 2, "used")
+            next_used = Signal(_COUNT_BITS)
+            before = later_by_turn(m, next_used, C - 1, self.contexts, "used")
             now = later(m, before, 1, "used_now")
             if C == 2:  # an adder in the cells of `used`
                 counted = (now + self.pop)[:_COUNT_BITS]

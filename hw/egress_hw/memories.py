@@ -1,4 +1,4 @@
-"""Block RAMs that are read through their own output register, where a device has one."""
+"""Block RAMs read through their own output register, where a device has one; delays in LUT RAM."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from egress_hw.bits import is_ecp5, later
 # No word is read while it is written; to promise more would cost LUTs and flops.
 _UNCHECKED: Any = {"no_rw_check": 1}
 _BLOCK: Any = {"ram_style": "block", **_UNCHECKED}
+_IN_LUTS: Any = {"ram_style": "distributed", **_UNCHECKED}
 
 ECP5_ADDRESS_BITS = 14
 ECP5_BYTE = 9
@@ -17,6 +18,30 @@ _ECP5_DATA = 18
 # Lower address pins that a port has no use for, by its width; of a wide one they enable bytes.
 _ECP5_LOW = {2: 1, ECP5_BYTE: 3, 2 * ECP5_BYTE: 4, 4 * ECP5_BYTE: 5}
 _ECP5_ENABLES = {2: 0, ECP5_BYTE: 0, 2 * ECP5_BYTE: 0b0011, 4 * ECP5_BYTE: 0b01111}
+
+
+def later_by_turn(m: Module, value: Any, cycles: int, turns: Any, name: str) -> Any:
+    """Return a copy of a value some cycles later, from where it costs least.
+
+    With more than 4 turns that is LUT RAM: four bits take up six LUTs, and no more flip-flops than
+    four, however long they wait.
+
+    Parameters
+    ----------
+    cycles : int
+        0 to as many as there are turns; 2 or more with more than 4 turns.
+    turns : amaranth.lib.data.View
+        Array of numbers, each of which was the one before it a cycle ago, round and round.
+    """
+    if len(turns) <= 4:
+        return later(m, value, cycles, name)
+    m.submodules[name] = memory = Memory(
+        shape=value.shape(), depth=len(turns), init=[], attrs=_IN_LUTS
+    )
+    write, read = memory.write_port(), memory.read_port(domain="comb")
+    m.d.comb += [write.en.eq(1), write.addr.eq(turns[0]), Value.cast(write.data).eq(value)]
+    m.d.comb += read.addr.eq(turns[cycles - 1])
+    return later(m, read.data, 1, name)
 
 
 def read_block(
