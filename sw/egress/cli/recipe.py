@@ -24,6 +24,7 @@ from egress.files import replacing
 
 if TYPE_CHECKING:
     from egress.train.operating import Candidate
+    from egress.train.phase import Scores
     from egress.train.recipe import Recipe
     from egress.train.tune import Tuned
 
@@ -59,7 +60,8 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-loss",
         type=max_loss,
         metavar="LOSS",
-        help="fewest bits at most so much worse than plain: 1pt of accuracy, 1%% of bits a byte",
+        help="fewest bits at most so much worse than plain: 1pt of accuracy (as calibrated "
+        "probabilities expect it, which is less noisy than counting), 1%% of bits a byte",
     )
     goal.add_argument(
         "--target-bits",
@@ -182,6 +184,11 @@ def _write(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def _scores(found: "Scores") -> str:
+    expected = "" if found.expected is None else f" ({found.expected:.4f})"
+    return f"{found.score:.4f}{expected}"
+
+
 def _print(results: "Sequence[Tuned]", folder: Path) -> None:
     from egress.train.operating import Candidate
     from egress.train.tune import summarise
@@ -190,7 +197,8 @@ def _print(results: "Sequence[Tuned]", folder: Path) -> None:
     for tuned in results:
         print(
             f"{tuned.task}, seed {tuned.seed}, {tuned.metric.replace('_', ' ')} of the plain "
-            f"model: validation {tuned.plain_validation:.4f}, test {tuned.plain_test:.4f}"
+            f"model: validation {_scores(tuned.plain_validation)}, "
+            f"test {tuned.plain_test.score:.4f}"
         )
         rows: list[list[str]] = []
         for found in tuned.found:
@@ -201,13 +209,14 @@ def _print(results: "Sequence[Tuned]", folder: Path) -> None:
                     f"{point.ratio:g}",
                     f"{point.bits:.3f}",
                     f"{point.zeros:.1%}",
-                    f"{point.score:.4f}",
+                    _scores(point),
                 ]
                 if found.test and found.test_loss is not None and point == found.chosen:
                     cells[0] += " *"
                     cells += [f"{found.test.score:.4f}", f"{100 * found.test_loss:+.2f}{unit}"]
                 rows.append(cells + [""] * (8 - len(cells)))
-        table(["method", "step", "ratio", "bits", "zeros", "validation", "test", "loss"], rows)
+        judged = "validation" if tuned.judged_by == tuned.metric else "validation (expected)"
+        table(["method", "step", "ratio", "bits", "zeros", judged, "test", "loss"], rows)
     if any(found.chosen is None for tuned in results for found in tuned.found):
         print("A method without * has no point within the limit.")
     method = results[0].best()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from egress.tasks.calibrated import expected_accuracy
 from egress.tasks.encode import IGNORED, Coded
 from egress.tasks.squad import exact_match, f1
 from egress.tasks.task import Pair, Question, Split
@@ -62,9 +63,10 @@ def evaluate(
 ) -> Score:
     """Evaluate a model on a split.
 
-    Classification gives accuracy; question answering with an encoder SQuAD's exact match, and its
-    F1; whatever a decoder continues the accuracy of single tokens, given all that stand before
-    them (what the paper reports); a language model bits per byte of text.
+    Classification gives accuracy, and beside it `expected_accuracy`; question answering with an
+    encoder SQuAD's exact match, and its F1; whatever a decoder continues the accuracy of single
+    tokens, given all that stand before them (what the paper reports); a language model bits per
+    byte of text.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def _evaluate(
         }
         output = model(**there)
         if coded.task.kind == "classification":
-            found += (output.logits.argmax(1) == labels["labels"]).tolist()
+            found.append((output.logits.float().cpu(), labels["labels"]))
         elif "start_positions" in labels:
             pairs = zip(
                 output.start_logits.float().cpu(), output.end_logits.float().cpu(), strict=True
@@ -115,8 +117,9 @@ def _evaluate(
             found += _per_token(output.logits, labels["labels"], lm=coded.task.kind == "lm")
     kind = coded.task.kind
     if kind == "classification":
-        values = np.array(found, np.float64)
-        return _score("accuracy", values, {})
+        logits, classes = (torch.cat(part) for part in zip(*found, strict=True))
+        hits = (logits.argmax(1) == classes).double().numpy()
+        return _score("accuracy", hits, {"expected_accuracy": expected_accuracy(logits, classes)})
     if coded.form == "encoder":
         return _judge_spans(found, coded, split)
     if kind == "lm":

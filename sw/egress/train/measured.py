@@ -8,6 +8,7 @@ from typing import Any
 from egress.checkpoint import Array
 from egress.container import open_container
 from egress.files import replacing
+from egress.train.phase import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,8 @@ ROUNDINGS = (ROUNDING, FISHER, SPARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A stream and what the model decoded from it does.
+class Measured(Scores):
+    """A stream and what the model decoded from it does, on the split that was asked for.
 
     Members
     -------
@@ -75,8 +76,6 @@ class Measured:
         Of all records, overhead included, over the weights in them.
     zeros : float
         Share of levels that are zero.
-    score : float
-        The task's metric on the split that was asked for.
     """
 
     method: str
@@ -84,7 +83,6 @@ class Measured:
     ratio: float
     bits: float
     zeros: float
-    score: float
 
 
 def read_stream(path: Path) -> tuple[dict[str, Array], int, int, int]:

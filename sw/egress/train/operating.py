@@ -64,7 +64,7 @@ class Judged:
     Members
     -------
     loss : float
-        How much worse than plain.
+        How much worse than plain, by what is least noisy: `egress.train.phase.Scores.judged`.
     bits : float
         Of the stream, all overhead included, a weight.
     """

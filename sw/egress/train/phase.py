@@ -14,6 +14,28 @@ SAVE_EVERY = 100
 """Optimizer steps between saved states."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a model does on a split.
+
+    Members
+    -------
+    score : float
+        The task's metric.
+    expected : float or None
+        Of a classifier `egress.tasks.calibrated.expected_accuracy`, which is what choices are
+        made by; None if it is the metric.
+    """
+
+    score: float
+    expected: float | None = None
+
+    @property
+    def judged(self) -> float:
+        """What choices are made by."""
+        return self.score if self.expected is None else self.expected
+
+
 class RecipeTask(Protocol):
     """What a recipe trains for. The test split is for the report alone.
 
@@ -56,8 +78,8 @@ class RecipeTask(Protocol):
         """Loss, a scalar in nats, and logits of what it counts, shape ``(rows, classes)``."""
         ...
 
-    def score(self, model: nn.Module, split: str) -> float:
-        """Metric on ``"val"`` or ``"test"``."""
+    def score(self, model: nn.Module, split: str) -> Scores:
+        """Evaluate on ``"val"`` or ``"test"``."""
         ...
 
 

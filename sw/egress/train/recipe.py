@@ -27,9 +27,11 @@ from egress.train.measured import (
     write_json,
 )
 from egress.train.operating import PER_OCTAVE, Candidate, Judged
-from egress.train.phase import RecipeTask, Tell, load, save, train_stage
+from egress.train.phase import RecipeTask, Scores, Tell, load, save, train_stage
 from egress.train.quantized import QuantizedTraining
 from egress.train.spare import drop_spare_weights
+
+_SCORES = 2  # of what a folder holds: goes up when scores of before cannot be read or compared
 
 
 class Recipe:
@@ -59,7 +61,7 @@ class Recipe:
         self._tell = tell
         folder.mkdir(parents=True, exist_ok=True)
         mark = folder / "settings.json"
-        mine = {"task": task.name, **task.setup, **asdict(settings)}
+        mine = {"task": task.name, "scores": _SCORES, **task.setup, **asdict(settings)}
         if mark.exists():
             theirs = json.loads(mark.read_text())
             if theirs != mine:
@@ -71,18 +73,22 @@ class Recipe:
         else:
             write_json(mark, mine)
 
-    def loss_of(self, score: float, split: str = "val") -> float:
-        """How much worse than plain: a difference of what should be high, a share of the other."""
-        plain = self.plain_score(split)
-        return plain - score if self.task.higher_is_better else score / plain - 1
+    def loss_of(self, found: Scores, split: str = "val") -> float:
+        """How much worse than plain: a difference of what should be high, a share of the other.
 
-    def plain_score(self, split: str = "val") -> float:
-        """Metric of the plain model's float weights."""
+        On the validation set by what choices are made by, on the test set by the metric.
+        """
+        plain = self.plain(split)
+        mine, theirs = (s.judged if split == "val" else s.score for s in (found, plain))
+        return theirs - mine if self.task.higher_is_better else mine / theirs - 1
+
+    def plain(self, split: str = "val") -> Scores:
+        """Evaluate the plain model's float weights."""
         path = self.folder / f"plain-{split}.json"
         if not path.exists():
             with torch_threads(self.settings.threads), torch.random.fork_rng(devices=[]):
-                write_json(path, self._score(self._rounded_later(0.0), split))
-        return json.loads(path.read_text())
+                write_json(path, asdict(self._score(self._rounded_later(0.0), split)))
+        return Scores(**json.loads(path.read_text()))
 
     def stream(self, method: str, candidate: Candidate) -> Path:
         """Path of a compressed file; trained and made if it is not there yet.
@@ -131,14 +137,14 @@ class Recipe:
             model = self._empty()
             model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()}, strict=False)
             with torch_threads(self.settings.threads):
-                score = self._score(model, split)
+                scores = self._score(model, split)
             found = Measured(
                 method=method,
                 notch=candidate.notch,
                 ratio=candidate.ratio,
                 bits=bits / weights,
                 zeros=zeros / weights,
-                score=score,
+                **asdict(scores),
             )
             write_json(kept, asdict(found))
         return Measured(**json.loads(kept.read_text()))
@@ -146,9 +152,9 @@ class Recipe:
     def judge(self, method: str, candidate: Candidate) -> Judged:
         """Measure a method's stream on the validation set, beside the plain model."""
         found = self.measure(method, candidate)
-        return Judged(candidate, self.loss_of(found.score), found.bits)
+        return Judged(candidate, self.loss_of(found), found.bits)
 
-    def _score(self, model: nn.Module, split: str) -> float:
+    def _score(self, model: nn.Module, split: str) -> Scores:
         model.eval()
         with torch.no_grad(), self._autocast():
             return self.task.score(model, split)

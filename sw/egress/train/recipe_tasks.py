@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from egress.tasks.calibrated import expected_accuracy
 from egress.train.digits import DigitsConfig, digits, perceptron
 from egress.train.loop import bfloat16_is_fast
-from egress.train.phase import RecipeTask
+from egress.train.phase import RecipeTask, Scores
 
 DIGITS = "digits"
 
@@ -55,10 +56,14 @@ class DigitsTask:
         logits = model(batch[0])
         return nn.functional.cross_entropy(logits.float(), batch[1]), logits
 
-    def score(self, model: nn.Module, split: str) -> float:
+    def score(self, model: nn.Module, split: str) -> Scores:
         """Share that is classified rightly."""
         images, classes = (torch.from_numpy(array) for array in digits(_SPLITS[split]))
-        return float((model(images).argmax(1) == classes).float().mean())
+        logits = model(images)
+        return Scores(
+            score=float((logits.argmax(1) == classes).float().mean()),
+            expected=expected_accuracy(logits, classes),
+        )
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ class TextTask:
             logits = logits[:, :-1][batch["labels"][:, 1:] >= 0]
         return output.loss, logits
 
-    def score(self, model: nn.Module, split: str) -> float:
+    def score(self, model: nn.Module, split: str) -> Scores:
         """Metric by `egress.tasks.evaluate`."""
         from egress.tasks import evaluate
 
@@ -207,7 +212,7 @@ class TextTask:
             model, self._coded, "val" if split == "val" else "test",
             limit=self.limit, precision=precision,
         )  # fmt: skip
-        return found.value
+        return Scores(score=found.value, expected=found.others.get("expected_accuracy"))
 
 
 def make_recipe(

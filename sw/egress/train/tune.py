@@ -7,6 +7,7 @@ from typing import Any
 
 from egress.train.measured import METHODS, PAPER, RECIPE, ROUNDING, Measured
 from egress.train.operating import Candidate, Goal, Judged, best, next_candidate
+from egress.train.phase import Scores
 from egress.train.recipe import Recipe
 
 STARTS = {PAPER: Candidate(24, 0.2)}
@@ -31,7 +32,8 @@ class Found:
         The same on the test set, which no choice looked at.
     validation_loss, test_loss : float or None
         How much worse than the plain model: a difference of what should be high, a share of what
-        should be low.
+        should be low. Of a classifier's expected accuracy on the validation set, of the metric
+        itself on the test set.
     """
 
     method: str
@@ -52,8 +54,8 @@ class Tuned:
     higher_is_better : bool
     seed : int
     goal : Goal
-    plain_validation, plain_test : float
-        Metric of the plain model's float weights.
+    plain_validation, plain_test : Scores
+        Of the plain model's float weights.
     found : tuple of Found
     """
 
@@ -62,8 +64,8 @@ class Tuned:
     higher_is_better: bool
     seed: int
     goal: Goal
-    plain_validation: float
-    plain_test: float
+    plain_validation: Scores
+    plain_test: Scores
     found: tuple[Found, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,6 +76,17 @@ class Tuned:
         """Point of each method that has one."""
         given = ((found.method, found.chosen) for found in self.found)
         return {method: Candidate(c.notch, c.ratio) for method, c in given if c}
+
+    @property
+    def judged_by(self) -> str:
+        """What choices were made by."""
+        plain = self.plain_validation
+        return self.metric if plain.expected is None else f"expected_{self.metric}"
+
+    def loss(self, point: Measured) -> float:
+        """How much worse than the plain model a point is on the validation set."""
+        mine, plain = point.judged, self.plain_validation.judged
+        return plain - mine if self.higher_is_better else mine / plain - 1
 
     def best(self) -> str | None:
         """Tell the method whose point serves the goal best, None if no one has a point."""
@@ -185,7 +198,7 @@ def tune(
                 chosen=recipe.measure(method, chosen.candidate) if chosen else None,
                 test=test,
                 validation_loss=chosen.loss if chosen else None,
-                test_loss=recipe.loss_of(test.score, "test") if test else None,
+                test_loss=recipe.loss_of(test, "test") if test else None,
             )
         )
     return Tuned(
@@ -194,7 +207,7 @@ def tune(
         higher_is_better=recipe.task.higher_is_better,
         seed=recipe.settings.seed,
         goal=goal,
-        plain_validation=recipe.plain_score("val"),
-        plain_test=recipe.plain_score("test"),
+        plain_validation=recipe.plain("val"),
+        plain_test=recipe.plain("test"),
         found=tuple(found),
     )

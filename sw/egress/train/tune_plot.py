@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from egress.bench.plot import document
 from egress.report.svg import MUTED, SERIES, drawing, legend
-from egress.train.measured import METHODS, Measured
+from egress.train.measured import METHODS
 from egress.train.tune import Tuned
 
 _WIDTH, _HEIGHT = 760, 480
@@ -43,7 +43,7 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                         )
                         axes.plot(
                             [p.bits for p in points],
-                            [_loss(p, tuned) for p in points],
+                            [100 * tuned.loss(p) for p in points],
                             "-",
                             color=_COLOURS[index],
                             marker=_MARKERS[index],
@@ -56,24 +56,20 @@ def tune_picture(results: Sequence[Tuned]) -> str:
                     if found.chosen:
                         axes.plot(
                             found.chosen.bits,
-                            _loss(found.chosen, tuned),
+                            100 * tuned.loss(found.chosen),
                             color=_COLOURS[index],
                             marker=_MARKERS[index],
                             markersize=8,
                         )
         axes.axhline(0, color=MUTED, linewidth=1, label="plain, float")
-        losses = [_loss(p, t) for t in results for f in t.found for p in f.validation]
+        losses = [100 * t.loss(p) for t in results for f in t.found for p in f.validation]
         limit = 100 * first.goal.limit if first.goal.kind == "loss" else _ROOM
         high = min(max(losses), 5 * limit)
         low = min(0.0, *losses)
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         axes.set_xlim(left=0)
         axes.set_xlabel("bits a weight of the stream, all overhead included")
-        axes.set_ylabel(f"validation {first.metric.replace('_', ' ')}: worse than plain by, {unit}")
+        measure = first.judged_by.replace("_", " ")
+        axes.set_ylabel(f"validation, {measure}: worse than plain by, {unit}")
         legend(axes, columns=2)
     return document(result.svg)
-
-
-def _loss(point: Measured, tuned: Tuned) -> float:
-    plain = tuned.plain_validation
-    return 100 * (plain - point.score if tuned.higher_is_better else point.score / plain - 1)

@@ -42,6 +42,7 @@ def test_accuracy_is_the_share_of_right_classes():
     assert (score.metric, score.count) == ("accuracy", 3)
     assert score.value == pytest.approx(2 / 3)
     assert score.per_example.tolist() == [0, 1, 1]
+    assert score.others["expected_accuracy"] == pytest.approx(2 / 3)
     assert always.training
     assert evaluate(always, coded_of(task), limit=1).value == 0
 
