@@ -247,16 +247,21 @@ class ClassTable(wiring.Component):
         m.d.comb += field.eq(second & (zeros == 0))
         m.d.comb += place.eq((zeros ^ (setting.swap & (zeros[1:] == 0))) - second)
         m.d.comb += late.eq(~field & place[3:].any())
-        m.d.sync += rest.eq(length - Mux(late, place & 0b11000, 0))
+        # Bits that earlier steps have passed.
+        passed = Signal(5)
+        m.d.comb += passed.eq(Mux(late, place & 0b11000, 0))
+        m.d.sync += rest.eq(length - passed)
+        placed = Signal(data.StructLayout({"place": 3, "late": 1, "passed": 5}))
+        m.d.sync += [placed.place.eq(place), placed.late.eq(late), placed.passed.eq(passed)]
         m.d.sync += over.eq(length[5] & (length[:5].any() | second))
         fits, take = Signal(), Signal(6)
-        m.d.comb += fits.eq(~late & (rest + triple <= self._window))
+        m.d.comb += fits.eq(~placed.late & (rest + triple <= self._window))
         with m.If(over):
-            m.d.comb += take.eq(WINDOW_BITS + 1 - Mux(late, place & 0b11000, 0) - second)
+            m.d.comb += take.eq(WINDOW_BITS + 1 - placed.passed - second)
         with m.Elif(fits):
             m.d.comb += take.eq(rest)
         with m.Elif(~raw & ~field):
-            m.d.comb += take.eq(place[:3] + 1)
+            m.d.comb += take.eq(placed.place + 1)
         entry = self.entry
         m.d.sync += narrow.eq(raw & fits)
         m.d.comb += [

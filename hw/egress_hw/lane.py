@@ -202,8 +202,7 @@ class Lane(wiring.Component):
         halves, place = self._read(m, platform, position, next_position, upper_address)
 
         # --- To cycle `seek`: the window, and the first one in it.
-        window = Signal(g.window)
-        seen = see(m, platform, g, window, place, halves)
+        seen = see(m, platform, g, place, halves)
         # --- Cycle `index`: with the state of the step before, the address in the class table. If
         # that ended a run or slot, what follows is known now.
         after_move: Any = Signal(state_layout())
@@ -222,7 +221,7 @@ class Lane(wiring.Component):
         # --- Cycle `begin`: all that does not wait for the entry.
         idle = g.begin - g.index
         before: Any = later(m, here, idle, "here")
-        before_bits = later(m, window, g.begin - g.align, "window")
+        before_bits = later(m, seen.window, g.begin - g.seek, "window")
         room = Signal()
         early = self._prepare(m, before, blank, bit, known, room)
         base, base_low = self._base(m, position, known)
@@ -308,7 +307,7 @@ class Lane(wiring.Component):
     def _read(
         self, m: Module, platform: object, position: Signal, following: Signal, upper: Signal
     ) -> tuple[Value, Value]:
-        """Return half-words from a position on, and the place of it in the first, in `align`.
+        """Return half-words from a position on, and the place of it in the first, for `see`.
 
         The first one is uppermost.
         """
@@ -323,6 +322,8 @@ class Lane(wiring.Component):
         if g.fetch > 1:
             turned = shift_left_fast(m, platform, "turned", around, place[3:], g.window + 7, 8)
             place = place[:3]
+            if g.multiplies:  # the multiplier has registers of its own
+                return turned, place
         else:
             turned = shift_left(around, place[4:], g.window + 15, 16)
         return later(m, turned, waits, "halves"), later(m, place[:4], waits, "place")

@@ -31,8 +31,12 @@ def state_layout() -> data.StructLayout:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What stands in a window: its first bit, zeros before the one or none, the bit after it."""
+    """What stands in a window: its first bit, zeros before the one or none, the bit after it.
 
+    In cycle `Geometry.index`; the ``window`` itself in cycle `Geometry.seek`.
+    """
+
+    window: Value
     first: Value
     zeros: Value
     none: Value
@@ -48,22 +52,26 @@ class Place:
     low: Value
 
 
-def see(
-    m: Module, platform: Any, geometry: Geometry, window: Signal, place: Value, halves: Value
-) -> Seen:
+def see(m: Module, platform: Any, geometry: Geometry, place: Value, halves: Value) -> Seen:
     """Fill the window, and look in it for the first one and the bit behind.
 
-    The window is filled in cycle `Geometry.align`; what is seen is told in cycle `Geometry.index`.
+    ``halves`` and ``place`` are of cycle `Geometry.align`, of the one before if
+    `Geometry.multiplies`.
     """
-    halves = shift_left(halves, place[3:], geometry.window + 7, 8)
-    bits = 3
-    if geometry.fetch > 1:
-        # There is time for what takes fewer LUTs.
-        halves, bits = shift_left(halves, place[2:], geometry.window + 3, 4), 2
-    m.d.comb += window.eq(
-        shift_left_fast(m, platform, "aligned", halves, place[:bits], geometry.window)
-    )
-    looked = later(m, window, geometry.seek - geometry.align, "looked")
+    width = geometry.window
+    if geometry.multiplies:
+        power = Cat(place == n for n in range(1 << len(place)))
+        product = multiply(m, platform, "aligned", halves, power, advance=Const(1, 1))
+        looked = product[len(halves) - width : len(halves)]
+    else:
+        halves = shift_left(halves, place[3:], width + 7, 8)
+        bits = 3
+        if geometry.fetch > 1:
+            # There is time for what takes fewer LUTs.
+            halves, bits = shift_left(halves, place[2:], width + 3, 4), 2
+        window = Signal(width)
+        m.d.comb += window.eq(shift_left_fast(m, platform, "aligned", halves, place[:bits], width))
+        looked = later(m, window, geometry.seek - geometry.align, "looked")
     zeros, none = seek(looked[-SOUGHT_BITS:])
     # The bit after the one, which tells of a half class.
     after = Signal()
@@ -74,6 +82,7 @@ def see(
         return later(m, value, geometry.index - geometry.seek, name)
 
     return Seen(
+        window=looked,
         first=told(looked[-1], "first"),
         zeros=told(zeros, "zeros"),
         none=told(none, "none"),

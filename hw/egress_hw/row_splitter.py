@@ -94,6 +94,8 @@ class RowSplitter(Splitter):
         self._row_done = Signal()
         self._at = Signal(range(columns))
         self._at_word = Signal(WORD_BITS)
+        # A segment with that header takes up the rest of the row.
+        self._at_long, longs = Signal(), Signal(columns)
         # Rows to go to the loader of the segment that began last, of that which begins, and marks
         # to those that have no more of the group.
         self._goes, self._mark = Signal(), Signal()
@@ -102,10 +104,14 @@ class RowSplitter(Splitter):
         m = super().elaborate(platform)
         words = [self._row.word_select(columns - 1 - c, WORD_BITS) for c in range(columns)]
         m.d.comb += self._at_word.eq(Array(words)[self._at])
+        m.d.comb += self._at_long.eq(longs.bit_select(self._at, 1))
         m.d.comb += self.i.ready.eq(~self._row_valid | self._row_done)
         with m.If(self.i.ready):
             m.d.sync += [self._row_valid.eq(self.i.valid), self._heads.eq(self.i.payload.head)]
             m.d.sync += self._row.eq(self.i.payload.words)
+            for column in range(columns):
+                word = self.i.payload.words.word_select(columns - 1 - column, WORD_BITS)
+                m.d.sync += longs[column].eq(word[18 + self._log : 28].any())
         m.d.comb += [self.begins.eq(self._record_begins), self.parity.eq(self._parity)]
         self._feed_header(m)
         self._feed_loaders(m)
@@ -223,7 +229,7 @@ class RowSplitter(Splitter):
                 with m.If(share.valid & ~self._full):
                     m.d.comb += self._begin.eq(1)
                     m.next = "Plan"
-                    with m.If(self._at_word[18 + log : 28].any()):
+                    with m.If(self._at_long):
                         m.d.comb += self._row_done.eq(1)
                         m.next = "Rows"
                 with m.Else():

@@ -104,8 +104,8 @@ class Status(wiring.Component):
         m.d.sync += [here_bad.eq(kept), here_over.eq(beyond), here.eq(self.context)]
         m.d.sync += beat.eq(self.given)
         lost = beat & (here_bad | here_over).any()
-        if L > CHUNK:
-            # It takes a cycle to ask so many.
+        if L > CHUNK or C > 4:
+            # It takes a cycle to ask so many, or so fast.
             here_bad, here_over = later(m, here_bad, 1, "bad"), later(m, here_over, 1, "over")
             here, base = later(m, here, 1, "here"), later(m, base, 1, "base")
             asked, lost = lost, Signal()
