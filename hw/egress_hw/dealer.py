@@ -108,14 +108,15 @@ class SegmentDealer(wiring.Component):
                 m.d.sync += full.eq(~rest[-1])
                 m.d.comb += [begins.eq(1), subtracts.eq(1)]
                 m.next = "Partial"
-                with m.If(~rest[-1]):
-                    m.next = "Settle"
             with m.State("Partial"):
-                # First the extra ones, if there are any, then the others.
-                m.d.sync += more.eq(~more & ~no_extra)
-                m.d.comb += lowers.eq(1)
-                m.d.sync += extra.eq(last - extra)
-                m.next = "Settle"
+                with m.If(full):
+                    m.next = "Deal"
+                with m.Else():
+                    # First the extra ones, if there are any, then the others.
+                    m.d.sync += more.eq(~more & ~no_extra)
+                    m.d.comb += lowers.eq(1)
+                    m.d.sync += extra.eq(last - extra)
+                    m.next = "Settle"
             with m.State("Settle"):
                 m.next = "Deal"
             with m.State("Deal"):
