@@ -167,7 +167,7 @@ class Core(wiring.Component):
             raise ValueError("small must be False for more than one lane or more than 2 contexts")
         self.small = may_be_small if small is None else small
         self.geometry = lane_geometry(
-            lanes, max_level_bits, self.buffer, contexts, window, queue, self.small
+            lanes, max_level_bits, self.buffer, contexts, window, queue, self.small, output
         )
         self.window, self.queue = self.geometry.window, self.geometry.queue
         super().__init__(
@@ -459,6 +459,7 @@ def lane_geometry(
     window: int | None = None,
     queue: int | None = None,
     small: bool = False,
+    output: Output = "level",
 ) -> Geometry:
     """Sizes of the lanes of a core with parameters as of `Core`."""
     many = lanes > MANY_LANES
@@ -467,8 +468,9 @@ def lane_geometry(
         window or default_window(lanes, max_level_bits, small),
         buffer_exponent(buffer),
         queue or (4 if many else 8 if small else 16),
-        # Of a core that is not large a device may have fewer multipliers than lanes.
-        multiplies=many and contexts == 8,
+        # Of a core that is not large a device may have fewer multipliers than lanes; of a large
+        # one not three for each, and a dequantizer takes one.
+        multipliers=(2 if output == "level" else 1) if many and contexts == 8 else 0,
     )
 
 

@@ -22,9 +22,10 @@ class Geometry:
         Codewords that wait in each context: 4, 8, 16 or 32. They even out segments whose codewords
         are dense for long. Few are kept in LUTs, more in block RAM (`queue_in_block`). With 2
         contexts and 4, a turn is lost now and then.
-    multiplies : bool
-        With 8 contexts only: a multiplier of the device brings a codeword's bits to the right,
-        where else some 45 LUTs do.
+    multipliers : int
+        Of the device, that shift where else LUTs do; with 8 contexts only. 1: it brings a
+        codeword's bits to the right, in place of some 45 LUTs. 2: another aligns the window, in
+        place of 30, if that has 11 bits or fewer.
 
     Raises
     ------
@@ -36,7 +37,7 @@ class Geometry:
     window: int = 10
     buffer: int = 7
     queue: int = 16
-    multiplies: bool = False
+    multipliers: int = 0
 
     def __post_init__(self) -> None:
         if self.contexts not in (2, 4, 8):
@@ -47,8 +48,10 @@ class Geometry:
             )
         if not 5 <= self.buffer <= 11:
             raise ValueError(f"buffer must be within 5..11, not {self.buffer!r}")
-        if self.multiplies and self.contexts != 8:
-            raise ValueError(f"multiplies must be False with {self.contexts} contexts")
+        if not 0 <= self.multipliers <= 2:
+            raise ValueError(f"multipliers must be 0, 1 or 2, not {self.multipliers!r}")
+        if self.multipliers and self.contexts != 8:
+            raise ValueError(f"multipliers must be 0 with {self.contexts} contexts")
         if self.queue not in (4, 8, 16, 32):
             raise ValueError(f"queue must be 4, 8, 16 or 32, not {self.queue!r}")
 
@@ -61,6 +64,16 @@ class Geometry:
     def queue_in_block(self) -> bool:
         """Whether the queue is in block RAM. A LUT RAM holds 16 rows; 8 contexts may take two."""
         return self.contexts * self.queue > self._of(16, 16, 32)
+
+    @property
+    def lifts(self) -> bool:
+        """Whether a multiplier brings a codeword's bits to the right."""
+        return self.multipliers > 0
+
+    @property
+    def aligns(self) -> bool:
+        """Whether a multiplier aligns the window: its factor has 18 bits."""
+        return self.multipliers > 1 and self.window <= 11
 
     def _of(self, two: int, four: int, eight: int) -> int:
         return {2: two, 4: four, 8: eight}[self.contexts]

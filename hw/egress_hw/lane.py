@@ -243,7 +243,7 @@ class Lane(wiring.Component):
             low=later(m, base_low, 1, "low"),
         )
         take, longer, beyond = move(m, g, entry, now, place, next_position, upper_address)
-        if g.multiplies:
+        if g.lifts:
             take = (take + longer)[: g.window.bit_length()]
         late = g.move - g.enter
         entry, step, now = (
@@ -322,7 +322,7 @@ class Lane(wiring.Component):
         if g.fetch > 1:
             turned = shift_left_fast(m, platform, "turned", around, place[3:], g.window + 7, 8)
             place = place[:3]
-            if g.multiplies:  # the multiplier has registers of its own
+            if g.aligns:  # the multiplier has registers of its own
                 return turned, place
         else:
             turned = shift_left(around, place[4:], g.window + 15, 16)

@@ -56,10 +56,10 @@ def see(m: Module, platform: Any, geometry: Geometry, place: Value, halves: Valu
     """Fill the window, and look in it for the first one and the bit behind.
 
     ``halves`` and ``place`` are of cycle `Geometry.align`, of the one before if
-    `Geometry.multiplies`.
+    `Geometry.aligns`.
     """
     width = geometry.window
-    if geometry.multiplies:
+    if geometry.aligns:
         power = Cat(place == n for n in range(1 << len(place)))
         product = multiply(m, platform, "aligned", halves, power, advance=Const(1, 1))
         looked = product[len(halves) - width : len(halves)]
@@ -168,7 +168,7 @@ def pass_bits(
 ) -> Value:
     """Return the bits that were passed, lowest the last, with a one before them in a field.
 
-    Where `Geometry.multiplies`, ``take`` tells of all of them; else ``longer`` of one more.
+    Where `Geometry.lifts`, ``take`` tells of all of them; else ``longer`` of one more.
     Given in cycle `Geometry.move`, and told in cycle `Geometry.add`.
     """
     width = len(bits)
@@ -176,7 +176,7 @@ def pass_bits(
     m.d.comb += lead.eq(now.first | (~step.phase[2] & step.field))
     cycles = geometry.add - geometry.move
     amount = take[: width.bit_length()]
-    if geometry.multiplies:
+    if geometry.lifts:
         # They are brought to the left, and what is above is kept.
         power = Cat(amount == n for n in range(width + 1))
         lifted = Cat(bits, lead)

@@ -106,7 +106,8 @@ GEOMETRIES = [
     Geometry(2, 16, BUFFER, 8),
     Geometry(4, 10, BUFFER, 4),
     Geometry(4, 16, BUFFER, 8),
-    Geometry(8, 10, BUFFER, 4, multiplies=True),
+    Geometry(8, 10, BUFFER, 4, multipliers=2),
+    Geometry(8, 16, BUFFER, 4, multipliers=1),
     Geometry(8, 16, BUFFER, 8),
 ]
 each_geometry = pytest.mark.parametrize(

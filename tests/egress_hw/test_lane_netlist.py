@@ -63,7 +63,7 @@ class Packed(wiring.Component):
 
 
 def test_the_netlist_gives_the_weights_of_the_lane(monkeypatch, tmp_path):
-    geometry = Geometry(8, 10, 6, 4, multiplies=True)
+    geometry = Geometry(8, 10, 6, 4, multipliers=2)
     rng = random.Random(3)
     pieces = [
         piece_of([rng.choice((0, 0, 0, 1, -1, rng.randint(-127, 127))) for _ in range(40)], setting)
