@@ -251,40 +251,45 @@ class Core(wiring.Component):
             collector.last.eq(sequencer.last),
         ]
 
-        # Broadcast to all lanes, a cycle later.
-        fill, fill_address, fill_entry = (
-            Signal(),
-            Signal(len(table.address)),
-            Signal(entry_layout()),
+        # Broadcast to all lanes, a cycle later or two.
+        chunks = -(-L // CHUNK)
+        fill: Any = Signal(
+            data.StructLayout({"en": 1, "address": len(table.address), "entry": entry_layout()})
         )
         at_once = m.d.comb if self.small else m.d.sync
-        at_once += [fill.eq(table.write), fill_address.eq(table.address)]
-        at_once += fill_entry.eq(table.entry)
-        stores = self._broadcast(m, intake)
+        at_once += [fill.en.eq(table.write), fill.address.eq(table.address)]
+        at_once += fill.entry.eq(table.entry)
+        fills = self._far(m, platform, fill, "fill")
+        stores = [
+            self._far(m, platform, of_loader, f"of_loader_{number}")
+            for number, of_loader in enumerate(self._broadcast(m, intake))
+        ]
         # Lanes look at these long after a record began.
         of_lanes: Any = Cat(current.parity, current.wide)
-        chunks = copies(m, platform, of_lanes, -(-L // CHUNK), "of_lanes")
+        kinds = copies(m, platform, of_lanes, chunks, "of_lanes")
         errors: list[Value] = []
         for number in range(L):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
-            writes = stores[number % intake.loaders]
-            order: Any = sequencer.orders[number // CHUNK]
-            for name in ("slot", "address", "word"):
-                m.d.comb += getattr(lane, f"store_{name}").eq(writes[f"store_{name}"])
+            chunk, place = number // CHUNK, number // intake.loaders
+            writes: Any = stores[number % intake.loaders][chunk]
+            order: Any = sequencer.orders[chunk]
             m.d.comb += [
-                lane.store.eq(writes["store"][number // intake.loaders]),
-                lane.describe.eq(writes["describe"][number // intake.loaders]),
-                lane.describe_slot.eq(writes["describe_slot"]),
-                lane.descriptor.eq(writes["descriptor"]),
-                lane.fill.eq(fill),
-                lane.fill_address.eq(fill_address),
-                lane.fill_entry.eq(fill_entry),
+                lane.store.eq(writes.store[place]),
+                lane.store_slot.eq(writes.store_slot),
+                lane.store_address.eq(writes.store_address),
+                lane.store_word.eq(writes.store_word),
+                lane.describe.eq(writes.describe[place]),
+                lane.describe_slot.eq(writes.describe_slot),
+                lane.descriptor.eq(writes.descriptor),
+                lane.fill.eq(fills[chunk].en),
+                lane.fill_address.eq(fills[chunk].address),
+                lane.fill_entry.eq(fills[chunk].entry),
                 lane.contexts.eq(order.contexts),
                 lane.bank.eq(order.bank),
                 lane.start.eq(order.start),
                 lane.pop.eq(order.pop),
-                Cat(lane.parity, lane.wide).eq(chunks[number // CHUNK]),
+                Cat(lane.parity, lane.wide).eq(kinds[chunk]),
                 sequencer.valid[number].eq(lane.valid),
             ]
             level: Any = collector.levels[number]
@@ -299,6 +304,11 @@ class Core(wiring.Component):
         self._tell(m, intake, sequencer, errors)
         self._observe(m, intake, sequencer)
         return m
+
+    def _far(self, m: Module, platform: Any, value: Any, name: str) -> list[Any]:
+        """Return what a chunk of lanes is told, for each: with 8 contexts a cycle later."""
+        chunks = -(-self.lanes // CHUNK)
+        return copies(m, platform, value, chunks, name) if self.contexts > 4 else [value] * chunks
 
     def _current(self, m: Module, taken: stream.Interface, begin: Signal) -> Any:
         """Keep what is known of two records in a memory: return that of the one that is decoded."""
@@ -344,11 +354,18 @@ class Core(wiring.Component):
             m.submodules.status = status = Status(L, C)
             keep, fault, fault_segment = Signal(L), Signal(4), Signal(32)
             m.d.sync += keep.eq(sequencer.keep)
+            # Lanes may be far from here.
+            far = 1 if C > 4 else 0
+            begin = later(m, sequencer.begin, far, "begin_then")
+            given = later(m, given, far, "given_then")
+            keep, context = later(m, keep, far, "keep_then"), later(m, context, far, "context_then")
+            odd = later(m, odd, far, "odd_then")
+            errors = [later(m, error, far, f"error_{n}") for n, error in enumerate(errors)]
             # A CRC may just have been compared.
             at_once = m.d.comb if C == 2 else m.d.sync
             at_once += [fault.eq(intake.fault), fault_segment.eq(intake.fault_segment)]
             m.d.comb += [
-                status.begin.eq(sequencer.begin),
+                status.begin.eq(begin),
                 status.keep.eq(keep),
                 status.context.eq(context),
                 status.odd.eq(odd),
@@ -365,10 +382,10 @@ class Core(wiring.Component):
             self.reason.eq(status.reason),
         ]
 
-    def _broadcast(self, m: Module, intake: Intake) -> list[dict[str, Any]]:
-        """Register what loaders write, and find the settings of segments; a dict for each loader.
+    def _broadcast(self, m: Module, intake: Intake) -> list[Any]:
+        """Register what loaders write, and find the settings of segments; for each loader.
 
-        Of these, ``store`` and ``describe`` have a bit for each of the loader's lanes.
+        ``store`` and ``describe`` have a bit for each of the loader's lanes.
         """
         passing: Any = intake.setting
         setting: Any = data.View(SettingLayout, passing.word)
@@ -391,23 +408,27 @@ class Core(wiring.Component):
         writes = []
         for number, (store, close) in enumerate(zip(intake.stores, intake.closes, strict=True)):
             lanes = self.lanes // intake.loaders
-            of_loader = {
-                "store": Signal(lanes, name=f"store_{number}"),
-                "store_slot": Signal.like(store.slot, name=f"store_slot_{number}"),
-                "store_address": Signal.like(store.address, name=f"store_address_{number}"),
-                "store_word": Signal.like(store.word, name=f"store_word_{number}"),
-                "describe": Signal(lanes, name=f"describe_{number}"),
-                "describe_slot": Signal.like(close.slot, name=f"describe_slot_{number}"),
-                "descriptor": Signal(descriptor_layout(self.geometry), name=f"descriptor_{number}"),
+            layout = {
+                "store": lanes,
+                "store_slot": len(store.slot),
+                "store_address": len(store.address),
+                "store_word": WORD_BITS,
+                "describe": lanes,
+                "describe_slot": len(close.slot),
+                "descriptor": descriptor_layout(self.geometry),
             }
+            of_loader: Any = Signal(data.StructLayout(layout), name=f"of_loader_{number}")
             at_once = m.d.comb if self.small else m.d.sync
-            for name in ("slot", "address", "word"):
-                at_once += of_loader[f"store_{name}"].eq(getattr(store, name))
-            at_once += of_loader["describe_slot"].eq(close.slot)
+            at_once += [
+                of_loader.store_slot.eq(store.slot),
+                of_loader.store_address.eq(store.address),
+                of_loader.store_word.eq(store.word),
+                of_loader.describe_slot.eq(close.slot),
+            ]
             for lane in range(lanes):
-                at_once += of_loader["store"][lane].eq(store.en & (store.lane == lane))
-                at_once += of_loader["describe"][lane].eq(close.en & (close.lane == lane))
-            known: Any = of_loader["descriptor"]
+                at_once += of_loader.store[lane].eq(store.en & (store.lane == lane))
+                at_once += of_loader.describe[lane].eq(close.en & (close.lane == lane))
+            known: Any = of_loader.descriptor
             # The small intake tells of setting and parity a cycle before it closes a segment.
             port = kinds.read_port(domain="comb")
             kind = later(m, port.data, 1, f"kind_{number}") if self.small else port.data
