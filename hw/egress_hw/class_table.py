@@ -15,6 +15,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from egress.setting import WINDOW_BITS, Mode, Setting
+from egress_hw.bits import later
 from egress_hw.signatures import WORD_BITS, SettingLayout
 
 OFFSET_BITS = 17
@@ -172,6 +173,8 @@ class ClassTable(wiring.Component):
     ----------
     window : int
         Bits that a lane looks at in a step, 9..16: longer codewords are ``long``.
+    small : bool
+        Whether a few cells are worth more than a few nanoseconds.
 
     Members
     -------
@@ -196,10 +199,11 @@ class ClassTable(wiring.Component):
     address: Signal
     entry: data.View
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, *, small: bool = False) -> None:
         if not MIN_WINDOW <= window <= MAX_WINDOW:
             raise ValueError(f"window must be within {MIN_WINDOW}..{MAX_WINDOW}, not {window!r}")
         self._window = window
+        self._small = small
         super().__init__(
             {
                 "i": In(stream.Signature(request_layout())),
@@ -251,8 +255,9 @@ class ClassTable(wiring.Component):
         passed = Signal(5)
         m.d.comb += passed.eq(Mux(late, place & 0b11000, 0))
         m.d.sync += rest.eq(length - passed)
-        placed = Signal(data.StructLayout({"place": 3, "late": 1, "passed": 5}))
-        m.d.sync += [placed.place.eq(place), placed.late.eq(late), placed.passed.eq(passed)]
+        placed: Any = Signal(data.StructLayout({"place": 3, "late": 1, "passed": 5}))
+        m.d.comb += [placed.place.eq(place), placed.late.eq(late), placed.passed.eq(passed)]
+        placed = later(m, placed, 0 if self._small else 1, "placed")
         m.d.sync += over.eq(length[5] & (length[:5].any() | second))
         fits, take = Signal(), Signal(6)
         m.d.comb += fits.eq(~placed.late & (rest + triple <= self._window))

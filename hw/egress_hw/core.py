@@ -190,7 +190,7 @@ class Core(wiring.Component):
         else:
             intake = Intake(L, C, g.buffer, self.max_level_bits, self.bus)
         m.submodules.intake = intake
-        m.submodules.table = table = ClassTable(g.window)
+        m.submodules.table = table = ClassTable(g.window, small=self.small)
         m.submodules.sequencer = sequencer = Sequencer(g, L)
         m.submodules.collector = collector = Collector(
             L, self.output, self.max_level_bits, SMALL_DEPTH if self.small else DEPTH

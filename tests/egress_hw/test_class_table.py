@@ -154,13 +154,13 @@ def test_a_codeword_of_the_window_is_done_in_a_step():
         assert class_table(Setting(Mode.RAW, window - 1), window)[0].done
 
 
-def fill(window, requests, *, seed=0):
+def fill(window, requests, *, seed=0, small=False):
     """Entries that the filler writes for each of a number of records, by parity and setting.
 
     The settings' words come up to two cycles after they are asked for. Returns the cycles that a
     record takes, too.
     """
-    dut = ClassTable(window)
+    dut = ClassTable(window, small=small)
     rng = random.Random(seed)
     results, cycles = [], []
 
@@ -240,9 +240,10 @@ def essence(entry):
         st.lists(settings_of(16, any_code=True), min_size=1, max_size=4), min_size=1, max_size=8
     ),
     seed=st.integers(0, 99),
+    small=st.booleans(),
 )
-def test_the_filler_makes_the_entries_of_the_model(window, requests, seed):
-    check_fill(window, requests, seed=seed)
+def test_the_filler_makes_the_entries_of_the_model(window, requests, seed, small):
+    check_fill(window, requests, seed=seed, small=small)
 
 
 def extremes():
@@ -264,11 +265,13 @@ def extremes():
     yield from (Setting(Mode.RAW, order) for order in range(16))
 
 
-@pytest.mark.parametrize("window", [MIN_WINDOW, 10, MAX_WINDOW])
-def test_the_filler_makes_the_entries_of_extreme_settings(window):
+@pytest.mark.parametrize(
+    ("window", "small"), [(MIN_WINDOW, False), (10, True), (MAX_WINDOW, False)]
+)
+def test_the_filler_makes_the_entries_of_extreme_settings(window, small):
     every = list(extremes())
     random.Random(window).shuffle(every)
-    check_fill(window, [every[at : at + 4] for at in range(0, len(every), 4)])
+    check_fill(window, [every[at : at + 4] for at in range(0, len(every), 4)], small=small)
 
 
 @pytest.mark.parametrize("window", [8, 17, 0])
