@@ -125,11 +125,13 @@ class Sequencer(wiring.Component):
 
         order: Any = Signal(order_layout(C))
         turn, here = Signal(range(C)), Signal(range(C))
+        coming = Signal(range(C))
         m.d.sync += turn.eq(turn + 1)
         for number in range(C):
             m.d.comb += order.contexts[number].eq(turn - number)
         # All is decided of the context whose start comes to the lanes in cycle `begin` of its step.
-        m.d.sync += here.eq(turn + 1 - g.begin)
+        m.d.comb += coming.eq(turn + 1 - g.begin)
+        m.d.sync += here.eq(coming)
 
         # Contexts' states go round, so that the one here is that of `here`. One lane needs no more
         # than how many beats are left; several are told apart by the number of the beat.
@@ -150,18 +152,23 @@ class Sequencer(wiring.Component):
         # The beat that comes next is of context `next_context` of the round in bank `next_bank`.
         next_context, next_bank, bank = Signal(range(C)), Signal(), Signal()
         pops, ends, mine = Signal(), Signal(), Signal()
-        m.d.comb += mine.eq(here == next_context)
+        goes_on = Signal()
         m.d.comb += bank.eq(Mux(here == 0, state.bank, next_bank))
-        m.d.comb += pops.eq(
-            mine & state.active & (state.bank == bank) & (state.stale == 0) & all_valid & self.room
-        )
+        m.d.comb += goes_on.eq(pops | (state.bank != bank))
+        may_pop = Signal()
+        if deep:  # the same, known a cycle before
+            m.d.sync += mine.eq(Mux(mine, goes_on, coming == next_context))
+        else:
+            m.d.comb += mine.eq(here == next_context)
+            m.d.comb += may_pop.eq(state.active & (state.stale == 0))
+        m.d.comb += pops.eq(mine & may_pop & (state.bank == bank) & all_valid & self.room)
         # With 2 contexts and one lane it is told from the register, else in the cycle before.
         late = L == 1 and not deep
         m.d.comb += ends.eq(pops & ((state.left == 1) if late else state.last))
         with m.If(mine):
             m.d.sync += self.starved.eq(~state.active & ~self.groups.valid)
             m.d.sync += next_bank.eq(bank)
-            with m.If(pops | (state.bank != bank)):
+            with m.If(goes_on):
                 m.d.sync += next_context.eq(next_context + 1)
 
         # The next group is for `next_start`, once that is free; the round may have no more of them.
@@ -172,7 +179,12 @@ class Sequencer(wiring.Component):
         may, begins, skips = Signal(), Signal(), Signal()
         rests = Signal()  # a record may begin
         m.d.sync += rests.eq(self.ready & ~ending & (live == 0) & ~begins)
-        m.d.comb += may.eq((here == next_start) & ~state.active)
+        starts = Signal()
+        if deep:
+            m.d.sync += starts.eq(Mux(starts, begins | skips, coming == next_start))
+        else:
+            m.d.comb += starts.eq(here == next_start)
+        m.d.comb += may.eq(starts & ~state.active)
         m.d.comb += skips.eq(may & no_more)
         m.d.comb += begins.eq(may & ~no_more & self.groups.valid & (~fresh | rests))
         m.d.comb += self.groups.ready.eq(begins)
@@ -226,6 +238,8 @@ class Sequencer(wiring.Component):
         if L > 1:
             m.d.sync += wanted.eq(_below(lanes, L))
         m.d.sync += state.eq(last)
+        if deep:
+            m.d.sync += may_pop.eq(last.active & (last.stale == 0))
 
         # To the lanes: the start, and the pop, which comes with what the collector is told of it.
         pop = pops

@@ -107,8 +107,7 @@ GEOMETRIES = [
     Geometry(4, 10, BUFFER, 4),
     Geometry(4, 16, BUFFER, 8),
     Geometry(8, 10, BUFFER, 4, multipliers=2),
-    Geometry(8, 16, BUFFER, 4, multipliers=1),
-    Geometry(8, 16, BUFFER, 8),
+    Geometry(8, 16, BUFFER, 8, multipliers=1),
 ]
 each_geometry = pytest.mark.parametrize(
     "geometry", GEOMETRIES, ids=lambda g: f"{g.contexts}-{g.window}-{g.queue}"

@@ -167,6 +167,11 @@ LATE_END = {
 """What ends a group of one lane a beat too soon, by contexts."""
 
 
+_DEEP = "mine.eq(Mux(mine, goes_on, coming == next_context))"
+NO_WAIT = {2: "mine.eq(here == next_context)", 4: _DEEP, 8: _DEEP}
+"""What decides whose turn it is, by contexts."""
+
+
 def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof]:
     """Proofs for ever, or two of them for ``bounded`` cycles and half as many more."""
 
@@ -185,7 +190,7 @@ def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof
                     order,
                     LATE_END[contexts],
                 ),
-                "contexts do not wait": of(order, {"mine.eq(here == next_context)": "mine.eq(1)"}),
+                "contexts do not wait": of(order, {NO_WAIT[contexts]: "mine.eq(1)"}),
             },
         ),
         Proof(
@@ -193,7 +198,7 @@ def proofs(contexts: int, lanes: int, most: int, bounded: int = 0) -> list[Proof
             component,
             Unbounded(),
             lambda: signals(contexts, lanes, most),
-            {"stale valid": of(signals, {"& self.room\n": "\n"})},
+            {"stale valid": of(signals, {"all_valid & self.room)": "all_valid)"})},
         ),
         Proof(
             "no deadlock: with groups, room and weights there is a beat within 5 turns",
