@@ -67,14 +67,12 @@ def rate_picture(results: Sequence[Measured]) -> str:
                     markerfacecolor=_COLOURS[name] if kind == "core" else "white",
                 )
             cores = [found for found in own if _kind(found) == "core"]
-            # Of the first device all lanes, to its curve's left, of others the most, at its right.
-            first = name == placed[0].row.board
-            for found in cores if first else cores[-1:]:
+            # Of the first device all lanes, of others the most.
+            for found in cores if name == placed[0].row.board else cores[-1:]:
                 axes.annotate(
                     str(found.row.lanes),
                     (found.needs["luts"], found.mweights_per_second or 0),
-                    xytext=(-7, 4) if first else (6, -10),
-                    ha="right" if first else "left",
+                    xytext=(6, -10),
                     textcoords="offset points",
                     fontsize=9,
                     color=_COLOURS[name],
