@@ -261,7 +261,7 @@ class Core(wiring.Component):
         at_once += fill.entry.eq(table.entry)
         fills = self._far(m, platform, fill, "fill")
         stores = [
-            self._far(m, platform, of_loader, f"of_loader_{number}")
+            [self._far(m, platform, value, f"{name}_{number}") for name, value in of_loader.items()]
             for number, of_loader in enumerate(self._broadcast(m, intake))
         ]
         # Lanes look at these long after a record began.
@@ -272,14 +272,14 @@ class Core(wiring.Component):
             lane = Lane(g, self.max_level_bits)
             m.submodules[f"lane_{number}"] = lane
             chunk, place = number // CHUNK, number // intake.loaders
-            writes: Any = stores[number % intake.loaders][chunk]
+            writes, marks = (of_loader[chunk] for of_loader in stores[number % intake.loaders])
             order: Any = sequencer.orders[chunk]
             m.d.comb += [
-                lane.store.eq(writes.store[place]),
+                lane.store.eq(marks.store[place]),
                 lane.store_slot.eq(writes.store_slot),
                 lane.store_address.eq(writes.store_address),
                 lane.store_word.eq(writes.store_word),
-                lane.describe.eq(writes.describe[place]),
+                lane.describe.eq(marks.describe[place]),
                 lane.describe_slot.eq(writes.describe_slot),
                 lane.descriptor.eq(writes.descriptor),
                 lane.fill.eq(fills[chunk].en),
@@ -382,10 +382,11 @@ class Core(wiring.Component):
             self.reason.eq(status.reason),
         ]
 
-    def _broadcast(self, m: Module, intake: Intake) -> list[Any]:
-        """Register what loaders write, and find the settings of segments; for each loader.
+    def _broadcast(self, m: Module, intake: Intake) -> list[dict[str, Any]]:
+        """Register what loaders write, and find the settings of segments.
 
-        ``store`` and ``describe`` have a bit for each of the loader's lanes.
+        For each loader what is told to its lanes alike, and by itself, so that the modules of all
+        lanes are one, whom it is for: ``store`` and ``describe`` with a bit for each.
         """
         passing: Any = intake.setting
         setting: Any = data.View(SettingLayout, passing.word)
@@ -409,15 +410,16 @@ class Core(wiring.Component):
         for number, (store, close) in enumerate(zip(intake.stores, intake.closes, strict=True)):
             lanes = self.lanes // intake.loaders
             layout = {
-                "store": lanes,
                 "store_slot": len(store.slot),
                 "store_address": len(store.address),
                 "store_word": WORD_BITS,
-                "describe": lanes,
                 "describe_slot": len(close.slot),
                 "descriptor": descriptor_layout(self.geometry),
             }
             of_loader: Any = Signal(data.StructLayout(layout), name=f"of_loader_{number}")
+            marks: Any = Signal(
+                data.StructLayout({"store": lanes, "describe": lanes}), name=f"marks_{number}"
+            )
             at_once = m.d.comb if self.small else m.d.sync
             at_once += [
                 of_loader.store_slot.eq(store.slot),
@@ -426,8 +428,8 @@ class Core(wiring.Component):
                 of_loader.describe_slot.eq(close.slot),
             ]
             for lane in range(lanes):
-                at_once += of_loader.store[lane].eq(store.en & (store.lane == lane))
-                at_once += of_loader.describe[lane].eq(close.en & (close.lane == lane))
+                at_once += marks.store[lane].eq(store.en & (store.lane == lane))
+                at_once += marks.describe[lane].eq(close.en & (close.lane == lane))
             known: Any = of_loader.descriptor
             # The small intake tells of setting and parity a cycle before it closes a segment.
             port = kinds.read_port(domain="comb")
@@ -439,7 +441,7 @@ class Core(wiring.Component):
                 known.setting.eq(close.setting),
                 known.kind.eq(kind),
             ]
-            writes.append(of_loader)
+            writes.append({"of_loader": of_loader, "marks": marks})
         return writes
 
     def _observe(self, m: Module, intake: Intake, sequencer: Sequencer) -> None:
