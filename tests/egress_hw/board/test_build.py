@@ -85,7 +85,7 @@ def test_a_design_that_is_too_large_says_what_it_needs(tmp_path, monkeypatch):
     assert issubclass(DoesNotFitError, ToolError)
 
 
-@pytest.mark.synth
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_design_fits_an_icebreaker(tmp_path):
     found = build(setup("icebreaker"), 1, cache=tmp_path)
