@@ -252,7 +252,6 @@ class Core(wiring.Component):
         ]
 
         # Broadcast to all lanes, a cycle later or two.
-        chunks = -(-L // CHUNK)
         fill: Any = Signal(
             data.StructLayout({"en": 1, "address": len(table.address), "entry": entry_layout()})
         )
@@ -266,7 +265,7 @@ class Core(wiring.Component):
         ]
         # Lanes look at these long after a record began.
         of_lanes: Any = Cat(current.parity, current.wide)
-        kinds = copies(m, platform, of_lanes, chunks, "of_lanes")
+        records = copies(m, platform, of_lanes, len(fills), "of_lanes")
         errors: list[Value] = []
         for number in range(L):
             lane = Lane(g, self.max_level_bits)
@@ -289,7 +288,7 @@ class Core(wiring.Component):
                 lane.bank.eq(order.bank),
                 lane.start.eq(order.start),
                 lane.pop.eq(order.pop),
-                Cat(lane.parity, lane.wide).eq(kinds[chunk]),
+                Cat(lane.parity, lane.wide).eq(records[chunk]),
                 sequencer.valid[number].eq(lane.valid),
             ]
             level: Any = collector.levels[number]

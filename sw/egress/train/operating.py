@@ -74,6 +74,11 @@ class Judged:
     bits: float
 
 
+def how_much_worse(found: float, plain: float, *, higher_is_better: bool) -> float:
+    """Tell a loss: a difference of what should be high, a share of what should be low."""
+    return plain - found if higher_is_better else found / plain - 1
+
+
 def meets(judged: Judged, goal: Goal) -> bool:
     """Whether a point is within the goal's limit."""
     return (judged.loss if goal.kind == "loss" else judged.bits) <= goal.limit + _SLACK

@@ -26,7 +26,7 @@ from egress.train.measured import (
     read_stream,
     write_json,
 )
-from egress.train.operating import PER_OCTAVE, Candidate, Judged
+from egress.train.operating import PER_OCTAVE, Candidate, Judged, how_much_worse
 from egress.train.phase import RecipeTask, Scores, Tell, load, save, train_stage
 from egress.train.quantized import QuantizedTraining
 from egress.train.spare import drop_spare_weights
@@ -74,13 +74,10 @@ class Recipe:
             write_json(mark, mine)
 
     def loss_of(self, found: Scores, split: str = "val") -> float:
-        """How much worse than plain: a difference of what should be high, a share of the other.
-
-        On the validation set by what choices are made by, on the test set by the metric.
-        """
+        """Tell how much worse than plain: by the metric on the test set, else `Scores.judged`."""
         plain = self.plain(split)
         mine, theirs = (s.judged if split == "val" else s.score for s in (found, plain))
-        return theirs - mine if self.task.higher_is_better else mine / theirs - 1
+        return how_much_worse(mine, theirs, higher_is_better=self.task.higher_is_better)
 
     def plain(self, split: str = "val") -> Scores:
         """Evaluate the plain model's float weights."""

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from egress.train.measured import METHODS, PAPER, RECIPE, ROUNDING, Measured
-from egress.train.operating import Candidate, Goal, Judged, best, next_candidate
+from egress.train.operating import Candidate, Goal, Judged, best, how_much_worse, next_candidate
 from egress.train.phase import Scores
 from egress.train.recipe import Recipe
 
@@ -85,8 +85,8 @@ class Tuned:
 
     def loss(self, point: Measured) -> float:
         """How much worse than the plain model a point is on the validation set."""
-        mine, plain = point.judged, self.plain_validation.judged
-        return plain - mine if self.higher_is_better else mine / plain - 1
+        plain = self.plain_validation.judged
+        return how_much_worse(point.judged, plain, higher_is_better=self.higher_is_better)
 
     def best(self) -> str | None:
         """Tell the method whose point serves the goal best, None if no one has a point."""
