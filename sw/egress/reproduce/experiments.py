@@ -86,10 +86,6 @@ class Plan:
             for seed in range(self.seeds)
         ]
 
-    def strong(self, settings: Settings) -> Settings:
-        """Constrain at the scale's strength."""
-        return replace(settings, ratio=self.scale.ratio)
-
 
 Result = dict[str, Any]
 
@@ -100,7 +96,7 @@ def pairs(
     """Plain and constrained runs of each row at the paper's step, and at steps of their own."""
     at_paper, at_own = [], []
     for label, settings in plan.wanted(rows).items():
-        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, plan.strong(settings))):
+        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, settings)):
             row = Row(
                 label=label,
                 method=method,
@@ -133,7 +129,7 @@ def penalties(plan: Plan) -> Result:
     plain = Row(label=label, method=PLAIN, runs=plan.train(settings.plain()), printed=None)
     rows = [row_result(plain, plan.coder)]
     for name, exponent in PENALTIES.items():
-        chosen = replace(plan.strong(settings), penalty=exponent, eps=PENALTY_EPS)
+        chosen = replace(settings, penalty=exponent, eps=PENALTY_EPS)
         row = Row(
             label=label,
             method=name,
@@ -149,7 +145,7 @@ def strengths(plan: Plan) -> Result:
     ((label, settings),) = plan.wanted({"BERT": plan.scale.models["BERT"]}).items()
     rows, curves, histograms = [], [], []
     for lmbda, printed in paper.STRENGTHS.items():
-        ratio = plan.scale.ratio * lmbda / PAPER_LMBDA
+        ratio = settings.ratio * lmbda / PAPER_LMBDA
         chosen = replace(settings, ratio=ratio) if ratio else settings.plain()
         row = Row(label=label, method=f"{lmbda:g}", runs=plan.train(chosen), printed=printed)
         rows.append(row_result(row, plan.coder))
@@ -186,7 +182,7 @@ def shapes(plan: Plan) -> Result:
         start = initial_model(settings, coded_for(settings, plan.place), plan.place)
         named = {k: v.detach().cpu() for k, v in start.named_parameters()}
         entries = [("start", [named])]
-        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, plan.strong(settings))):
+        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, settings)):
             entries.append((method, [run.state for run in plan.train(chosen)]))
         for method, states in entries:
             each = [_shapes(state) for state in states]
@@ -207,7 +203,7 @@ def _curves(plan: Plan, name: str, values: Sequence[float]) -> list[dict[str, An
     """Both models of each row over one variable."""
     curves = []
     for label, settings in plan.wanted(plan.scale.models).items():
-        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, plan.strong(settings))):
+        for method, chosen in ((PLAIN, settings.plain()), (BACKSLASH, settings)):
             runs = plan.train(chosen)
             points = []
             for value in values:
