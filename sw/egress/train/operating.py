@@ -1,7 +1,7 @@
 """The operating point: which quantizer step and strength to train with, and which to try next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 PER_OCTAVE = 4
@@ -12,6 +12,8 @@ COARSEST, FINEST = 0, 12 * PER_OCTAVE
 
 _FIRST_MOVE = PER_OCTAVE // 2
 _STRONGER = 2.0
+_FAR_WEAKER = 4.0
+_WEAKEST = 1e-3
 _SLACK = 1e-9  # 0.867 - 0.857 is a hair more than a point
 
 
@@ -96,10 +98,11 @@ def next_candidate(judged: Sequence[Judged], goal: Goal, start: Candidate) -> Ca
     """Choose what to train next; None when nothing is left to try.
 
     First the base step is searched at the start's ratio: it moves by a factor of sqrt(2) until a
-    point within the limit lies beside one that is not, then by half as much. Then, at the best
-    step and its neighbour beyond the limit, half and twice the ratio are tried. Every decision
-    depends on what was judged alone, so that a search which was stopped continues as it would
-    have.
+    point within the limit lies beside one that is not, then by half as much. Where the loss of
+    finer steps tends to more than the limit, the pull is what costs it, and the search begins anew
+    at a quarter of the ratio. Then, at the best step and its neighbour beyond the limit, half and
+    twice the ratio are tried. Every decision depends on what was judged alone, so that a search
+    which was stopped continues as it would have.
 
     Parameters
     ----------
@@ -117,6 +120,9 @@ def next_candidate(judged: Sequence[Judged], goal: Goal, start: Candidate) -> Ca
     inside = [notch for notch, met in at_start.items() if met]
     outside = [notch for notch, met in at_start.items() if not met]
     if not inside:
+        too_strong = goal.kind == "loss" and _floor(judged, start.ratio) > goal.limit
+        if too_strong and start.ratio > _WEAKEST:
+            return next_candidate(judged, goal, replace(start, ratio=start.ratio / _FAR_WEAKER))
         far = (max if saving < 0 else min)(outside)
         return _moved(far, -saving * _FIRST_MOVE, start, seen)
     edge = (min if saving < 0 else max)(inside)
@@ -137,6 +143,16 @@ def next_candidate(judged: Sequence[Judged], goal: Goal, start: Candidate) -> Ca
         else [Candidate(edge, weaker), Candidate(nearest, stronger)]
     )
     return next((candidate for candidate in tries if candidate not in seen), None)
+
+
+def _floor(judged: Sequence[Judged], ratio: float) -> float:
+    """Estimate the loss at infinitely fine steps; what rounding adds goes with their square."""
+    losses = {j.candidate.notch: j.loss for j in judged if j.candidate.ratio == ratio}
+    finest = max(losses)
+    if finest - _FIRST_MOVE not in losses:
+        return 0.0
+    added = max(0.0, losses[finest - _FIRST_MOVE] - losses[finest])
+    return losses[finest] - added / (4.0 ** (_FIRST_MOVE / PER_OCTAVE) - 1)
 
 
 def _moved(notch: int, by: int, start: Candidate, seen: dict[Candidate, bool]) -> Candidate | None:

@@ -161,7 +161,7 @@ def tune(
     start : Candidate
         Where the recipe's search begins.
     candidates : int
-        Most that are trained by the recipe; twice as many are measured of the paper's rule.
+        Most that are trained, by the recipe and by the paper's rule each.
     methods : sequence of str
         Of `METHODS`.
     fixed : mapping of str to Candidate, optional
@@ -177,12 +177,12 @@ def tune(
             searched[method] = [recipe.judge(method, fixed[method])]
             continue
         begin = start if method == RECIPE else STARTS.get(method, Candidate(start.notch, 0.0))
-        # One model of the paper's rule serves all steps.
-        most = {RECIPE: candidates, PAPER: 2 * candidates}.get(method, MOST)
+        most = candidates if method in (RECIPE, PAPER) else MOST
         judged: list[Judged] = []
-        while len(judged) < most:
-            candidate = next_candidate(judged, goal, begin)
-            if candidate is None:
+        while candidate := next_candidate(judged, goal, begin):
+            tried = {j.candidate for j in judged} | {candidate}
+            # One model of the paper's rule serves all steps.
+            if len({c.ratio for c in tried} if method == PAPER else tried) > most:
                 break
             judged.append(recipe.judge(method, candidate))
         searched[method] = judged

@@ -69,6 +69,19 @@ def test_half_and_twice_the_ratio_are_tried_on_both_sides_of_the_limit(notch, li
     assert weaker.candidate.notch == stronger.candidate.notch - 1
 
 
+def test_a_pull_that_costs_more_than_the_limit_at_any_step_is_weakened():
+    def judge(candidate):
+        point = model(candidate)
+        return Judged(candidate, point.loss + candidate.ratio, point.bits)
+
+    judged = search(Goal("loss", 0.02), Candidate(24, 0.2), judge)
+    # Two steps tell that 0.2 is too much; 0.05 is as well, and 0.0125 is searched.
+    assert [j.candidate.ratio for j in judged[:5]] == [0.2, 0.2, 0.05, 0.05, 0.0125]
+    found = best(judged, Goal("loss", 0.02))
+    assert found is not None
+    assert found.candidate.ratio <= 0.02
+
+
 def test_few_candidates_are_needed_from_a_start_nearby():
     assert len(search(Goal("loss", 0.01), Candidate(18, 0.03))) <= 6
 
