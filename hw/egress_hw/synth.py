@@ -24,6 +24,7 @@ from amaranth.lib.wiring import In
 
 from egress_hw.boards import Board, board
 from egress_hw.families import FLOWS, pin_file, synthesis_command
+from egress_hw.floorplan import floorplan
 from egress_hw.resources import Resources, summarize
 from egress_hw.tools import Progress, ToolError, run, tool_version
 
@@ -87,12 +88,16 @@ def place_and_route(
     with _CONVERT:
         design = _design(factory(), place)
     folder = _synthesize(design, place, cache, timeout_s, tell)
+    netlist = json.loads((folder / "top.json").read_text())
+    module = netlist["modules"]["top"]
+    plan = floorplan(module["cells"], place)
+    for cell, block in plan.items():
+        module["cells"][cell]["attributes"]["BEL"] = block
     reports = []
     for seed in seeds:
-        reports.append(_place(folder, place, seed, freq_mhz, timeout_s, tell))
+        reports.append(_place(folder, netlist, plan, place, seed, freq_mhz, timeout_s, tell))
         if "too_large" in reports[-1]:
             break
-    module = json.loads((folder / "top.json").read_text())["modules"]["top"]
     return summarize(module, place, tuple(seeds), reports, lanes)
 
 
@@ -165,9 +170,16 @@ def run_script(script: str, *, work: Path, timeout_s: float, progress: Progress)
 
 
 def _place(
-    folder: Path, place: Board, seed: int, freq_mhz: float, timeout_s: float, tell: Progress
+    folder: Path,
+    netlist: dict[str, Any],
+    plan: dict[str, str],
+    place: Board,
+    seed: int,
+    freq_mhz: float,
+    timeout_s: float,
+    tell: Progress,
 ) -> dict[str, Any]:
-    """Nextpnr's report of one placement, from the cache or new.
+    """Nextpnr's report of one placement of a netlist with its floorplan, from the cache or new.
 
     Of a design that is too large, what `_too_large` finds.
     """
@@ -175,11 +187,12 @@ def _place(
     options = [*place.nextpnr_options, "--seed", str(seed), "--freq", f"{freq_mhz:g}"]
     options += ["--timing-allow-fail", *flow.options]
     pins = pin_file(place)
-    final = folder / digest(CACHE_VERSION, options, pins, tool_version(flow.nextpnr))
+    marks = [pins, plan] if plan else [pins]
+    final = folder / digest(CACHE_VERSION, options, *marks, tool_version(flow.nextpnr))
     if not (final / "report.json").is_file():
         tell(f"placing and routing on {place.device}, seed {seed}")
         with finished_directory(final) as work:
-            shutil.copyfile(folder / "top.json", work / "top.json")
+            (work / "top.json").write_text(json.dumps(netlist))
             if pins:
                 (work / pins[0]).write_text(pins[1])
             arguments = ["-q", "--log", "nextpnr.log", "--json", "top.json"]
