@@ -25,6 +25,9 @@ BEATS_A_CHUNK = 4096
 
 SECONDS_A_REPORT = 2.0
 
+POINTS = 4096
+"""A `Course` never has as many for long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -67,11 +70,10 @@ class Happened:
         Up to and including the last beat.
     words, beats : int
         Transfers at the input and the output.
-    first_beat, quarter_word, last_word : int
-        Cycle of the first beat, and of the transfers of the last word of the stream's first quarter
-        and of all; -1 if there was none.
-    beats_before_quarter_word, beats_before_last_word : int
-        Beats given up to then.
+    first_beat : int
+        Cycle of the first beat; -1 if there was none.
+    course : list of tuple of int
+        Points of a `Course`; by the engine "cocotb" only, as the other one counts weights.
     startup : int
         Cycles without a beat while no weight of a record is given yet, and none of the one before
         left.
@@ -85,17 +87,13 @@ class Happened:
         The watchdog ended the run.
     seconds, cpu_seconds : float
         On the clock; of a processor, by the engine "fast" only.
-        Wall-clock time of the run.
     """
 
     cycles: int = 0
     words: int = 0
     beats: int = 0
     first_beat: int = -1
-    quarter_word: int = -1
-    last_word: int = -1
-    beats_before_quarter_word: int = 0
-    beats_before_last_word: int = 0
+    course: list[tuple[int, int]] = field(default_factory=list)
     startup: int = 0
     idle: list[int] = field(default_factory=lambda: [0] * 8)
     consumer: int = 0
@@ -105,6 +103,34 @@ class Happened:
     stuck: bool = False
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+
+class Course:
+    """When how many beats had come: a point for each ``stride`` beats.
+
+    When there are `POINTS`, every other one is dropped and the stride doubles: memory is bounded,
+    and a stride is never more than two in `POINTS` of a run that has so many beats.
+
+    Members
+    -------
+    points : list of tuple of int
+        Cycle of a beat, and beats up to and including it.
+    stride : int
+    due : int
+        Number of the beat that the next point is for; the first beat is 1.
+    """
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, int]] = []
+        self.stride = self.due = 1
+
+    def add(self, cycle: int) -> None:
+        """Add the point that is due."""
+        self.points.append((cycle, self.due))
+        if len(self.points) == POINTS:
+            del self.points[::2]
+            self.stride *= 2
+        self.due += self.stride
 
 
 class BeatFile:
@@ -170,6 +196,7 @@ async def _carry(
         "0" * (-len(getattr(dut, f"m_axis_{name}")) % 8) for name in ("tlast", "tuser", "tkeep")
     )
     read_idle, causes = reader(dut.idle), happened.idle
+    course = Course()
     gaps, stalls = order.gaps, order.stalls
     n_gaps, n_stalls = len(gaps), len(stalls)
     words, sent, offered = len(stream), 0, False
@@ -198,6 +225,8 @@ async def _carry(
                 if not count:
                     happened.first_beat = cycle
                 count += 1
+                if count == course.due:
+                    course.add(cycle)
                 happened.cycles = cycle + 1
                 between_records = last == "1"
                 idle = 0
@@ -213,12 +242,6 @@ async def _carry(
         if offered and taken() == "1":
             sent += 1
             idle = 0
-            if sent == words // 4:
-                happened.quarter_word = cycle
-                happened.beats_before_quarter_word = count
-            if sent == words:
-                happened.last_word = cycle
-                happened.beats_before_last_word = count
             if sent == words or (n_gaps and gaps[(cycle + 1) % n_gaps]):
                 offered = False
                 valid.value = 0
@@ -229,6 +252,7 @@ async def _carry(
             report = monotonic()
             print(cycle, sent, words, flush=True, file=progress)
     happened.words, happened.beats = sent, count
+    happened.course = course.points
     happened.startup, happened.consumer = startup, consumer
     happened.stuck = idle >= order.watchdog_cycles
     happened.seconds = monotonic() - begin

@@ -184,8 +184,11 @@ def carry(
 
 
 def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
-    names = ("cycles", "words", "beats", "first_beat", "quarter_word", "last_word")
-    names += (
+    names = (
+        "cycles",
+        "words",
+        "beats",
+        "first_beat",
         "startup",
         "idle",
         "consumer",
@@ -215,8 +218,7 @@ def _tally(said: dict[str, Any], supply: _Supply) -> tuple[Tally, Happened]:
         mismatches=said["differ"] + missing + surplus,
         first=first,
         came=said["kept"],
-        came_before_quarter_word=said["kept_at_quarter_word"],
-        came_before_last_word=said["kept_at_last_word"],
+        course=tuple((cycle, weights) for cycle, weights in said["course"]),
         flagged=said["flagged"],
         all_came=happened.beats == supply.beats,
         refusals=refusals,

@@ -108,9 +108,8 @@ struct Order {
 };
 
 struct Happened {
-    uint64_t cycles = 0, words = 0, beats = 0, before_last_word = 0, startup = 0, consumer = 0;
-    uint64_t ran = 0, idle[8] = {};
-    int64_t first_beat = -1, quarter_word = -1, last_word = -1;
+    uint64_t cycles = 0, words = 0, beats = 0, startup = 0, consumer = 0, ran = 0, idle[8] = {};
+    int64_t first_beat = -1;
     bool stuck = false;
     double seconds = 0, cpu_seconds = 0;
 };
@@ -149,7 +148,7 @@ class Driver {
             bool beat = model.m_axis_tvalid;
             idle += ready && (offered || sent == order.words);
             if (beat && ready) {
-                sink.beat(model);
+                sink.beat(model, cycle);
                 if (happened.first_beat < 0) happened.first_beat = cycle;
                 happened.beats++;
                 happened.cycles = cycle + 1;
@@ -168,14 +167,7 @@ class Driver {
             if (offered && model.s_axis_tready) {
                 offered = false;
                 idle = 0;
-                if (++sent == order.words / 4) {
-                    happened.quarter_word = cycle;
-                    sink.quarter_word();
-                }
-                if (sent == order.words) {
-                    happened.last_word = cycle;
-                    sink.last_word();
-                }
+                sent++;
             }
             gaps.step();
             stalls.step();
@@ -214,6 +206,38 @@ class Driver {
     }
 };
 
+// When how many weights had come: a point for each `stride` beats, which doubles when there are
+// too many, as `egress_sim.bench_volume.Course` has it.
+class Course {
+  public:
+    static constexpr size_t most = 4096;
+
+    void beat(uint64_t cycle, size_t weights) {
+        if (++beats % stride) return;
+        points.push_back({cycle, weights});
+        if (points.size() < most) return;
+        for (size_t i = 0; i < points.size() / 2; i++) points[i] = points[2 * i + 1];
+        points.resize(points.size() / 2);
+        stride *= 2;
+    }
+
+    void print() const {
+        printf("\"course\":[");
+        for (size_t i = 0; i < points.size(); i++)
+            printf("%s[%llu,%zu]", i ? "," : "", (unsigned long long)points[i].cycle,
+                   points[i].weights);
+        printf("],");
+    }
+
+  private:
+    struct Point {
+        uint64_t cycle;
+        size_t weights;
+    };
+    std::vector<Point> points;
+    uint64_t beats = 0, stride = 1;
+};
+
 // Compares beats with those expected, which come as rows: weights, and masks of the lanes that have
 // one and whose weight is lost; then a byte for `last`.
 class Judge {
@@ -226,14 +250,12 @@ class Judge {
 
     bool complete() { return next() == nullptr; }
 
-    void quarter_word() { kept_at_quarter_word = kept; }
-    void last_word() { kept_at_last_word = kept; }
-
-    void beat(const Vmodel &model) {
+    void beat(const Vmodel &model, uint64_t cycle) {
         const uint8_t *row = next();
         const uint8_t *data = memory(&model.m_axis_tdata), *error = memory(&model.m_axis_tuser);
         const uint8_t *keep = given.of(memory(&model.m_axis_tkeep));
         kept += given.count;
+        course.beat(cycle, kept);
         flagged += count_bits(error, masks);
         if (row) {
             count_expected(row);
@@ -251,9 +273,9 @@ class Judge {
 
     void print() {
         printf("\"compared\":%zu,\"differ\":%zu,\"surplus\":%zu,"
-               "\"kept\":%zu,\"kept_at_quarter_word\":%zu,\"kept_at_last_word\":%zu,"
-               "\"flagged\":%zu,",
-               compared, differ, surplus, kept, kept_at_quarter_word, kept_at_last_word, flagged);
+               "\"kept\":%zu,\"flagged\":%zu,",
+               compared, differ, surplus, kept, flagged);
+        course.print();
         printf("\"first\":[%s],\"surplus_first\":[%s]", first.c_str(), surplus_first.c_str());
     }
 
@@ -303,10 +325,10 @@ class Judge {
     FILE *source;
     Bytes buffer, want_seen;
     Keep given;
+    Course course;
     size_t at = 0, filled = 0, want_count = 0;
     bool ended = false;
     size_t beats = 0, compared = 0, differ = 0, surplus = 0, kept = 0, flagged = 0;
-    size_t kept_at_quarter_word = 0, kept_at_last_word = 0;
     std::string first, surplus_first;
 };
 
@@ -316,10 +338,8 @@ class Keeper {
     Keeper(size_t lanes, size_t width) : lanes(lanes), width(width), given(lanes, width) {}
 
     bool complete() const { return false; }
-    void quarter_word() {}
-    void last_word() {}
 
-    void beat(const Vmodel &model) {
+    void beat(const Vmodel &model, uint64_t) {
         add(memory(&model.m_axis_tdata), lanes * width);
         add(given.of(memory(&model.m_axis_tkeep)), mask_bytes(lanes));
         add(memory(&model.m_axis_tuser), mask_bytes(lanes));
@@ -350,11 +370,10 @@ Bytes read_file(const char *name) {
 
 void print(const Happened &h) {
     printf("{\"cycles\":%llu,\"words\":%llu,\"beats\":%llu,\"first_beat\":%lld,"
-           "\"quarter_word\":%lld,\"last_word\":%lld,\"startup\":%llu,\"consumer\":%llu,"
-           "\"stuck\":%s,\"seconds\":%.6f,\"cpu_seconds\":%.6f,\"idle\":[",
+           "\"startup\":%llu,\"consumer\":%llu,\"stuck\":%s,\"seconds\":%.6f,"
+           "\"cpu_seconds\":%.6f,\"idle\":[",
            (unsigned long long)h.cycles, (unsigned long long)h.words, (unsigned long long)h.beats,
-           (long long)h.first_beat, (long long)h.quarter_word, (long long)h.last_word,
-           (unsigned long long)h.startup, (unsigned long long)h.consumer,
+           (long long)h.first_beat, (unsigned long long)h.startup, (unsigned long long)h.consumer,
            h.stuck ? "true" : "false", h.seconds, h.cpu_seconds);
     for (int i = 0; i < 8; i++) printf("%s%llu", i ? "," : "", (unsigned long long)h.idle[i]);
     printf("],");

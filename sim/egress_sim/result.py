@@ -57,9 +57,11 @@ class Tally:
         in all its weights, and a wrong ``last`` in one. If the software refuses the framing, beats
         may be missing at the end.
     first : Mismatch or None
-    came, came_before_quarter_word, came_before_last_word, flagged : int
-        Weights given: altogether, before a quarter of the stream's words and before the last one
-        was taken, and marked as lost.
+    came, flagged : int
+        Weights given: altogether, and marked as lost.
+    course : tuple of tuple of int
+        Points of the run: the cycle of a beat, and weights given up to and including it
+        (`egress_sim.bench_volume.Course`).
     all_came : bool
         As many beats came as were expected.
     refusals : tuple of BitstreamError
@@ -72,8 +74,7 @@ class Tally:
     mismatches: int
     first: Mismatch | None
     came: int
-    came_before_quarter_word: int
-    came_before_last_word: int
+    course: tuple[tuple[int, int], ...]
     flagged: int
     all_came: bool
     refusals: tuple[BitstreamError, ...]
@@ -117,9 +118,10 @@ class SimulationResult:
     share : float
         ``weights_per_cycle`` over ``roofline``.
     steady_weights_per_cycle, steady_share : float
-        The same from the end of the stream's first quarter, or from the first beat if that comes
-        later, to the last word: without the first filling of the buffers and their last emptying.
-        0 if the input ends before the first beat.
+        The same between two beats: from where a quarter of the weights had come to where three
+        quarters had. The buffers' first filling and last emptying are left out, and all that
+        goes on between, as from one tensor to the next, is in it. 0 if so few beats came that the
+        two are one.
     stalls : dict of str to int
         Cycles without a beat: ``startup`` (no weight of a record yet, none of the one before left),
         ``input`` (for want of words, the bus being idle or busy), ``decoding``, ``consumer`` (a
@@ -189,18 +191,23 @@ def pattern_text(pattern: int, dtype: type[np.unsignedinteger], error: bool, las
     return "error" if error else f"0x{pattern:0{2 * np.dtype(dtype).itemsize}x}" + " last" * last
 
 
+def _steady_rate(tally: Tally) -> float:
+    """Weights a cycle between the first points with a quarter and with three quarters of them."""
+    quarter = [point for point in tally.course if 4 * point[1] >= tally.came]
+    late = [point for point in quarter if 4 * point[1] >= 3 * tally.came]
+    if not late or late[0] == quarter[0]:
+        return 0.0
+    (begin, before), (end, after) = quarter[0], late[0]
+    return (after - before) / (end - begin)
+
+
 def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> SimulationResult:
     """Put together what is told of a simulation."""
     weights = tally.weights
     bits = 8 * len(stream) / weights if weights else 0.0
     roofline = min(shape.lanes, shape.bus / bits) if weights else float(shape.lanes)
     rate = tally.came / happened.cycles if happened.cycles else 0.0
-    steady = 0.0
-    if 0 <= happened.first_beat <= happened.quarter_word < happened.last_word:
-        came = tally.came_before_last_word - tally.came_before_quarter_word
-        steady = came / (happened.last_word - happened.quarter_word)
-    elif 0 <= happened.first_beat < happened.last_word:
-        steady = tally.came_before_last_word / (happened.last_word + 1 - happened.first_beat)
+    steady = _steady_rate(tally)
     stalls = {"startup": happened.startup, "input": 0, "decoding": 0}
     stalls |= {"consumer": happened.consumer, "error": 0}
     for cause, cycles in zip(Idle, happened.idle, strict=False):

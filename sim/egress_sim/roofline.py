@@ -48,6 +48,8 @@ class Source:
 class Point:
     """A simulation of one core on one stream.
 
+    All counts of cycles are of the whole run.
+
     Members
     -------
     data : str
@@ -61,7 +63,8 @@ class Point:
     roofline : float
         Weights a cycle that the lanes and the bus allow.
     share, steady_share : float
-        Weights a cycle over that: of the whole run, and in steady state
+        Weights a cycle over that: of the whole run, and in steady state, from where a quarter of
+        the weights had come to where three quarters had
         (`egress_sim.result.SimulationResult.steady_share`).
     between, input, decoding : int
         Cycles without a beat: from one tensor's last to the next one's first; for want of words,

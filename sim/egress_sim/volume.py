@@ -97,6 +97,7 @@ def _read_beats(file: Path, lanes: int, dtype: type[np.unsignedinteger]) -> Beat
 def count(expected: Expected, given: Beats, happened: Happened) -> Tally:
     """Count and compare the beats of a run."""
     compared, mismatches, first = compare(expected, given)
+    weights = given.keep.sum(axis=1).cumsum()
     return Tally(
         records=int(expected.record[-1]) + 1 if len(expected.record) else 0,
         weights=int(expected.beats.keep.sum()),
@@ -104,8 +105,7 @@ def count(expected: Expected, given: Beats, happened: Happened) -> Tally:
         mismatches=mismatches,
         first=first,
         came=int(given.keep.sum()),
-        came_before_quarter_word=int(given.keep[: happened.beats_before_quarter_word].sum()),
-        came_before_last_word=int(given.keep[: happened.beats_before_last_word].sum()),
+        course=tuple((cycle, int(weights[beats - 1])) for cycle, beats in happened.course),
         flagged=int(given.error.sum()),
         all_came=len(given) == len(expected.beats),
         refusals=expected.refusals,

@@ -88,11 +88,24 @@ def test_driver_carries_every_word_and_counts_every_cycle(tmp_path, gaps, stalls
     assert (tally.first.beat, tally.first.lane, tally.first.weight) == (0, 0, 0)
     assert happened.stuck
     if gaps is None and stalls is None:
-        assert (happened.first_beat, happened.cycles, happened.last_word) == (
-            1,
-            words + 1,
-            words - 1,
-        )
+        assert (happened.first_beat, happened.cycles) == (1, words + 1)
+
+
+def test_course_of_a_run_without_pauses_is_a_beat_a_cycle(tmp_path):
+    built = compiled.build(REPEATER, "repeater")
+    tally, _ = fast.carry(built, bytes(4 * 20_000), tmp_path, ONE)
+    # The first beat is in cycle 1, and has one weight as all have.
+    assert tally.course == tuple((n, n) for n in range(8, 20_001, 8))
+
+
+def test_course_counts_the_weights_of_beats_that_are_not_full(tmp_path):
+    # Segments for three lanes of four, then for two.
+    shape = Shape(lanes=4, output="level", max_level_bits=8, buffer=9)
+    stream = model_stream(30, 20, segment_weights=10)
+    tally, happened = fast.carry(fast_harness(shape), stream, tmp_path, shape)
+    assert [weights for _, weights in tally.course] == [*range(3, 31, 3), *range(32, 51, 2)]
+    assert tally.course[0][0] == happened.first_beat
+    assert tally.course[-1][0] == happened.cycles - 1
 
 
 def test_inputs_of_what_is_driven_are_registered_and_all_other_ports_passed_on():
