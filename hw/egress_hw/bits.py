@@ -2,7 +2,17 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, Value
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+)
 
 
 def find_one(bits: Value, following: Value) -> tuple[Value, Value, Value]:
@@ -116,17 +126,24 @@ def is_ecp5(platform: object) -> bool:
     return getattr(platform, "family", None) == "ecp5"
 
 
-def later(m: Module, value: Any, cycles: int, name: str) -> Any:
-    """Return a copy of a value some cycles later."""
+def later(m: Module, value: Any, cycles: int, name: str, *, resets: bool = False) -> Any:
+    """Return a copy of a value some cycles later.
+
+    With ``resets`` it is zero after a reset, else what the value was before.
+    """
     for n in range(cycles):
-        copy = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=True)
+        copy = Signal(value.shape(), name=f"{name}_{n + 1}", reset_less=not resets)
         m.d.sync += copy.eq(value)
         value = copy
     return value
 
 
-def copies(m: Module, platform: object, value: Any, count: int, name: str) -> list[Any]:
+def copies(
+    m: Module, platform: object, value: Any, count: int, name: str, *, resets: bool = False
+) -> list[Any]:
     """Return some copies of a value a cycle later, each in flip-flops of its own.
+
+    With ``resets`` they are zero after a reset, else what the value was before.
 
     What has to reach a whole device is quicker if it leaves from several places. Yosys joins equal
     flip-flops even where they are to be kept, but not cells of a device, so on an ECP5 they are
@@ -134,7 +151,7 @@ def copies(m: Module, platform: object, value: Any, count: int, name: str) -> li
     """
     found = []
     for number in range(count):
-        copy = Signal(value.shape(), name=f"{name}_{number}", reset_less=True)
+        copy = Signal(value.shape(), name=f"{name}_{number}", reset_less=not resets)
         found.append(copy)
         if not is_ecp5(platform):
             m.d.sync += copy.eq(value)
@@ -149,7 +166,7 @@ def copies(m: Module, platform: object, value: Any, count: int, name: str) -> li
                 p_LSRMUX="LSR",
                 p_REGSET="RESET",
                 i_CLK=ClockSignal(),
-                i_LSR=Const(0, 1),
+                i_LSR=ResetSignal() if resets else Const(0, 1),
                 i_DI=given[place],
                 o_Q=taken[place],
             )

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.bits import copies
+from egress_hw.bits import copies, later
 from egress_hw.dequantizer import Dequantizer
 from egress_hw.signatures import CHUNK, Output, beat_layout
 
@@ -100,28 +100,34 @@ class Collector(wiring.Component):
         arrives, keep, last = Signal(), Signal(L), Signal()
         m.d.sync += [arrives.eq(self.pop), keep.eq(self.keep), last.eq(self.last)]
 
-        waits, takes, advance = Signal(), Signal(), Signal()
-        # One bit more than a place has, so that full and empty differ.
-        bits = depth.bit_length()
-        written, read = Signal(bits), Signal(bits)
-        next_written, next_read = Signal(bits), Signal(bits)
+        chunks = ceil(L / CHUNK)
+        takes, advance = Signal(), Signal()
         held = Signal(range(depth + 1))  # in the memories and on the way there
-        m.d.comb += [next_written.eq(written + arrives), next_read.eq(read + takes)]
-        m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        # What was written in the cycle before can be read.
-        m.d.comb += waits.eq(written != read)
-        m.d.comb += takes.eq(waits & advance)
-        m.d.sync += held.eq(held + self.gives - takes)
-        m.d.sync += self.room.eq(held + self.gives < depth)
+        gives, unknown = self.gives, 0
+        if chunks > 1:
+            # Who gives is far from here: it is known a cycle later, and may give again until then.
+            gives, unknown = later(m, self.gives, 1, "gives", resets=True), 1
+        m.d.sync += held.eq(held + gives - takes)
+        m.d.sync += self.room.eq(held + gives + unknown < depth)
 
-        def queue(value: Any, name: str, moves: Signal, pointers: Any) -> Any:
+        def follow(arrives: Signal, moves: Signal, name: str) -> tuple[Value, Value, Value]:
+            """Tell whether a row waits in a queue, what its memory writes and what it reads."""
+            # One bit more than a place has, so that full and empty differ.
+            written = Signal(depth.bit_length(), name=f"{name}written")
+            read = Signal(depth.bit_length(), name=f"{name}read")
+            # What was written in the cycle before can be read.
+            waits = written != read
+            m.d.sync += [written.eq(written + arrives), read.eq(read + (waits & moves))]
+            return waits, Cat(arrives, written[:-1]), read[:-1]
+
+        def queue(value: Any, name: str, moves: Signal, write: Value, read: Value) -> Any:
             memory = Memory(shape=value.shape(), depth=depth, init=[], attrs=_PLAIN)
             m.submodules[name] = memory
-            write = memory.write_port()
-            m.d.comb += Cat(write.en, write.addr).eq(pointers[:bits])
-            m.d.comb += write.data.eq(value)
+            port = memory.write_port()
+            m.d.comb += Cat(port.en, port.addr).eq(write)
+            m.d.comb += port.data.eq(value)
             port = memory.read_port(domain="comb")
-            m.d.comb += port.addr.eq(pointers[1 + bits : 2 * bits])
+            m.d.comb += port.addr.eq(read)
             found = Signal(value.shape(), name=f"{name}_found", reset_less=True)
             with m.If(moves):
                 m.d.sync += found.eq(port.data)
@@ -129,8 +135,10 @@ class Collector(wiring.Component):
 
         # What goes along with the levels: once for all, and for each chunk of lanes.
         there, ends = Signal(), Signal()
+        waits, write, read = follow(arrives, advance, "")
+        m.d.comb += takes.eq(waits & advance)
         if L > 1:
-            m.d.comb += ends.eq(queue(last, "last", advance, Cat(arrives, written, read)))
+            m.d.comb += ends.eq(queue(last, "last", advance, write, read))
         with m.If(advance):
             m.d.sync += there.eq(waits)
         inside = self._delay(m, Cat(there, ends), stages + 1, advance, "main")
@@ -138,23 +146,22 @@ class Collector(wiring.Component):
         m.d.comb += [self.o.valid.eq(inside[-1][0]), beat.last.eq(inside[-1][1])]
         m.d.comb += advance.eq(self.o.ready | ~self.o.valid)
         valid_next = Mux(advance, inside[-2][0], self.o.valid)
-        chunks = ceil(L / CHUNK)
         valids = copies(m, platform, valid_next, chunks, "valid")
         steps = copies(m, platform, self.step, chunks, "step") if L > 1 else [self.step]
-        pointers = [Cat(arrives, written, read)]
-        if chunks > 1:
-            following = Cat(self.pop, next_written, next_read)
-            pointers = copies(m, platform, following, chunks, "pointers")
-        for chunk, (valid, step, pointer) in enumerate(zip(valids, steps, pointers, strict=True)):
+        # Chunks of lanes, which may be far from each other, count by themselves, all alike.
+        come = copies(m, platform, self.pop, chunks, "arrives", resets=True)
+        for chunk, (valid, step, comes) in enumerate(zip(valids, steps, come, strict=True)):
             moves = Signal(name=f"advance_{chunk}")
             m.d.comb += moves.eq(self.o.ready | ~valid)
+            if chunks > 1:
+                _, write, read = follow(comes, moves, f"chunk_{chunk}_")
             lanes = range(chunk * CHUNK, min(L, (chunk + 1) * CHUNK))
             along = []
             for number in lanes:
                 # One lane is of every beat.
                 flag = keep[number] if L > 1 else last
                 queued = Cat(self.levels[number].as_value(), flag)
-                found = queue(queued, f"queue_{number}", moves, pointer)
+                found = queue(queued, f"queue_{number}", moves, write, read)
                 level: Any = data.View(level_layout(self._level_bits), found[:-1])
                 kept = found[-1]
                 if L == 1:
@@ -174,7 +181,8 @@ class Collector(wiring.Component):
             for place, number in enumerate(lanes):
                 m.d.comb += beat.error[number].eq(out[2 * place if L > 1 else 0])
                 m.d.comb += beat.keep[number].eq(out[2 * place + 1] if L > 1 else 1)
-        m.d.comb += self.empty.eq((held == 0) & ~Cat(stage[0] for stage in inside).any())
+        inside_any = Cat(stage[0] for stage in inside).any()
+        m.d.comb += self.empty.eq((held == 0) & ~(gives if chunks > 1 else 0) & ~inside_any)
         return m
 
     def _delay(

@@ -240,9 +240,12 @@ class Core(wiring.Component):
         m.d.comb += write.addr.eq(Cat(passing.number, passing.parity))
         m.d.comb += read.addr.eq(Cat(table.number, record.parity))
         m.d.sync += table.word.eq(read.data)
+        # Lanes, and what is told to all of them, may be far from the bus side.
+        far = 1 if C > 4 else 0
+        finished = later(m, sequencer.finished, far, "finished", resets=True)
         m.d.comb += [
             intake.free.eq(sequencer.free),
-            intake.finished.eq(sequencer.finished),
+            intake.finished.eq(finished),
             collector.step.eq(current.step),
             sequencer.room.eq(collector.room),
             collector.gives.eq(sequencer.gives),
@@ -258,7 +261,7 @@ class Core(wiring.Component):
         at_once = m.d.comb if self.small else m.d.sync
         at_once += [fill.en.eq(table.write), fill.address.eq(table.address)]
         at_once += fill.entry.eq(table.entry)
-        fills = self._far(m, platform, fill, "fill")
+        fills = self._far(m, platform, later(m, fill, far, "fill"), "fill_of")
         stores = [
             [self._far(m, platform, value, f"{name}_{number}") for name, value in of_loader.items()]
             for number, of_loader in enumerate(self._broadcast(m, intake))
@@ -354,9 +357,9 @@ class Core(wiring.Component):
             keep, fault, fault_segment = Signal(L), Signal(4), Signal(32)
             m.d.sync += keep.eq(sequencer.keep)
             # Lanes may be far from here.
-            far = 1 if C > 4 else 0
-            begin = later(m, sequencer.begin, far, "begin_then")
-            given = later(m, given, far, "given_then")
+            far = 2 if C > 4 else 0
+            begin = later(m, sequencer.begin, far, "begin_then", resets=True)
+            given = later(m, given, far, "given_then", resets=True)
             keep, context = later(m, keep, far, "keep_then"), later(m, context, far, "context_then")
             odd = later(m, odd, far, "odd_then")
             errors = [later(m, error, far, f"error_{n}") for n, error in enumerate(errors)]
@@ -444,20 +447,24 @@ class Core(wiring.Component):
         return writes
 
     def _observe(self, m: Module, intake: Intake, sequencer: Sequencer) -> None:
-        """Tell why there is no beat, of the cycle before, as ``o`` is registered."""
+        """Tell why there is no beat: of the cycle before, as ``o`` is registered, or of two."""
         cause, stopped = Signal(3), Signal()
         fault = intake.fault
+        seen = Cat(
+            sequencer.active & ~sequencer.starved, intake.resting, self.i.valid, self.i.ready
+        )
+        decodes, rests, offers, takes = later(m, seen, 1 if self.contexts > 4 else 0, "seen")
         with m.If(fault.any() & (fault != Reason.BAD_SEGMENT_CRC.value)):
             m.d.sync += stopped.eq(1)
-        with m.If(sequencer.active & ~sequencer.starved):
+        with m.If(decodes):
             m.d.sync += cause.eq(Idle.DECODING)
         with m.Elif(stopped):
             m.d.sync += cause.eq(Idle.STOPPED)
-        with m.Elif(intake.resting):
+        with m.Elif(rests):
             m.d.sync += cause.eq(Idle.NO_RECORD)
-        with m.Elif(~self.i.valid):
+        with m.Elif(~offers):
             m.d.sync += cause.eq(Idle.NO_INPUT)
-        with m.Elif(self.i.ready):
+        with m.Elif(takes):
             m.d.sync += cause.eq(Idle.LOADING)
         with m.Else():
             m.d.sync += cause.eq(Idle.BLOCKED)

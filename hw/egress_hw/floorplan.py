@@ -1,4 +1,4 @@
-"""Where the block RAMs and multipliers of lanes lie on a device.
+"""Where the block RAMs and multipliers of lanes and loaders lie on a device.
 
 nextpnr's analytic placer finds a place for them wherever one is free: those of one lane come to
 lie a device apart, its cells between them, and the wires of 64 lanes are twice as long as they
@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from egress_hw.boards import Board
 
-_LANE = re.compile(r"(?:^|\.)lane_(\d+)\.")
+_PART = re.compile(r"(?:^|\.)(lane|loader)_(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,13 @@ class Fabric:
         """Column, row and name of all blocks of a type."""
         rows, places = self.blocks[kind]
         return [(x + by, y, name) for y in rows for x in self.columns for by, name in places]
+
+    @property
+    def middles(self) -> list[tuple[float, float]]:
+        """Where loaders belong: in the middle of a row of block RAM each, as all are taken."""
+        rows = self.blocks[BLOCK_RAM][0]
+        about = sum(rows) / len(rows)
+        return [(self.middle, row) for row in sorted(rows, key=lambda row: abs(row - about))]
 
     def centres(self, lanes: int) -> list[tuple[float, float]]:
         """Where lanes belong: along rows of block RAM, to and fro, about the device's middle."""
@@ -79,7 +86,7 @@ FABRICS = {
 
 
 def floorplan(cells: Mapping[str, Mapping[str, Any]], place: Board) -> dict[str, str]:
-    """Choose a block of the device for each block RAM and multiplier of lanes.
+    """Choose a block of the device for each block RAM and multiplier of lanes and loaders.
 
     Parameters
     ----------
@@ -93,18 +100,20 @@ def floorplan(cells: Mapping[str, Mapping[str, Any]], place: Board) -> dict[str,
         Names of cells to what nextpnr takes as their attribute ``BEL``. None for a device that has
         no `Fabric`, for fewer than two lanes, or if there are more blocks than places.
     """
-    lanes = {name: int(found[1]) for name in cells if (found := _LANE.search(name))}
+    parts = {name: found for name in cells if (found := _PART.search(name))}
+    lanes = {int(part[2]) for part in parts.values() if part[1] == "lane"}
     fabric = FABRICS.get(place.device)
-    if fabric is None or len(set(lanes.values())) < 2:
+    if fabric is None or len(lanes) < 2:
         return {}
-    centres = fabric.centres(max(lanes.values()) + 1)
+    centres = {"lane": fabric.centres(max(lanes) + 1), "loader": fabric.middles}
     plan = {}
     for kind in fabric.blocks:
-        names = sorted(name for name in lanes if cells[name]["type"] == kind)
+        names = sorted(name for name in parts if cells[name]["type"] == kind)
         sites = fabric.sites(kind)
         if len(names) > len(sites):
             return {}
-        wanted = np.array([centres[lanes[name]] for name in names]).reshape(-1, 1, 2)
+        middles = [centres[parts[name][1]][int(parts[name][2])] for name in names]
+        wanted = np.array(middles).reshape(-1, 1, 2)
         there = np.array([site[:2] for site in sites])
         # More than in proportion: rather all a little off than one far.
         cost = (np.abs(wanted - there) ** 1.5).sum(2)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
 from egress.record import BUFFER_RANGE
+from egress_hw.bits import later
 from egress_hw.groups import GroupQueue, group_layout
 from egress_hw.header import record_layout, setting_layout
 from egress_hw.loader import Loader, close_layout, store_layout
@@ -254,6 +255,8 @@ class Intake(wiring.Component):
 
     def _load_rows(self, m: Module, splitter: RowSplitter, queue: GroupQueue) -> None:
         loaders = []
+        # With 8 contexts loaders may be far from here; there is more room than is asked for.
+        far = 1 if self._contexts > 4 else 0
         for number in range(self.loaders):
             lanes = self._lanes // self.loaders
             loader = RowLoader(number, self.loaders, lanes, self._contexts, self._buffer)
@@ -262,13 +265,14 @@ class Intake(wiring.Component):
                 loader.words.eq(splitter.words),
                 loader.place.eq(splitter.places[number]),
                 loader.en.eq(splitter.en[number]),
-                loader.stop.eq(splitter.stop),
+                loader.stop.eq(later(m, splitter.stop, far, "stop")),
                 queue.done[number].eq(loader.done),
                 self.stores[number].eq(loader.store),
                 self.closes[number].eq(loader.close),
             ]
             loaders.append(loader)
-        m.d.comb += splitter.room.eq(Cat(loader.room for loader in loaders).all())
+        room = Cat(loader.room for loader in loaders).all()
+        m.d.comb += splitter.room.eq(later(m, room, far, "room"))
         self._report(m, splitter, loaders)
 
     def _report(self, m: Module, splitter: RowSplitter, loaders: list[RowLoader]) -> None:

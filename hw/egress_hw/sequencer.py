@@ -121,6 +121,13 @@ class Sequencer(wiring.Component):
         g = self._geometry
         C, L = g.contexts, self._lanes
         deep = C > 2  # there are cycles for registers on the way from and to the lanes
+        wide = C > 4  # lanes may be a device apart
+
+        def below(count: Value) -> Value:
+            """Tell for each lane whether its number is below a count, if `wide` a cycle later."""
+            marks = _marks(count, L)
+            return _any_below(later(m, marks, 1, "marks") if wide else marks, L)
+
         group: Any = self.groups.payload
 
         order: Any = Signal(order_layout(C))
@@ -198,7 +205,8 @@ class Sequencer(wiring.Component):
         m.d.sync += live.eq(live + begins - ends)
         done = ends & ending & (live == 1)
         m.d.comb += [self.finished.eq(done), self.active.eq(live != 0)]
-        with m.If(done):
+        # No group begins before.
+        with m.If(later(m, done, 1, "done", resets=True) if wide else done):
             m.d.sync += ending.eq(0)
 
         m.d.comb += after.eq(state)
@@ -226,7 +234,7 @@ class Sequencer(wiring.Component):
             counted = Signal(range(L + 1))
             rest: Any = Signal(layout, name="rest")
             m.d.sync += [counted.eq(lanes), rest.eq(looked)]
-            lanes, looked = later(m, counted, C - g.asked - 3, "counted"), rest
+            lanes, looked = later(m, counted, C - g.asked - 3 - wide, "counted"), rest
             last = Signal(layout, name="rest_then")
             m.d.sync += last.eq(rest)
         ends_next = looked.left == 1 if L == 1 else looked.beat + 1 == looked.lengths[-1]
@@ -236,7 +244,7 @@ class Sequencer(wiring.Component):
         elif not late:
             m.d.comb += last.last.eq(ends_next)
         if L > 1:
-            m.d.sync += wanted.eq(_below(lanes, L))
+            m.d.sync += wanted.eq(below(lanes))
         m.d.sync += state.eq(last)
         if deep:
             m.d.sync += may_pop.eq(last.active & (last.stale == 0))
@@ -255,7 +263,7 @@ class Sequencer(wiring.Component):
             m.d.comb += chunk.eq(copy)
         if L > 1:
             keep = later(m, lanes, g.asked + g.popped, "keep")
-            m.d.sync += self.keep.eq(_below(keep, L))
+            m.d.sync += self.keep.eq(below(keep))
         else:
             m.d.comb += self.keep.eq(1)
         beat = later(m, Cat(done, here, bank), g.popped - 1, "beat")
@@ -298,13 +306,22 @@ class Sequencer(wiring.Component):
         return later(m, partly.all(), asked - min(asked, 2), "all_valid")
 
 
-def _below(count: Value, lanes: int) -> Value:
-    """Return a bit for each lane: whether its number is below a count."""
+def _marks(count: Value, lanes: int) -> Value:
+    """Return what tells of each lane whether it is below a count, before it is put together.
+
+    For each chunk of lanes whether all are, and whether some are; and which within such a chunk.
+    """
     bits = exact_log2(CHUNK)
     number, rest = count[bits:], count[:bits]
-    above = [number > at for at in range(-(-lanes // CHUNK))]
-    here = [number == at for at in range(len(above))]
-    some = [rest > at for at in range(CHUNK)]
+    chunks = range(-(-lanes // CHUNK))
+    above, here = [number > at for at in chunks], [number == at for at in chunks]
+    return Cat(above, here, [rest > at for at in range(CHUNK)])
+
+
+def _any_below(marks: Value, lanes: int) -> Value:
+    """Return a bit for each lane, from `_marks`."""
+    chunks = -(-lanes // CHUNK)
+    above, here, some = marks[:chunks], marks[chunks : 2 * chunks], marks[2 * chunks :]
     return Cat(
         above[lane // CHUNK] | (here[lane // CHUNK] & some[lane % CHUNK]) for lane in range(lanes)
     )

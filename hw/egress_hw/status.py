@@ -18,7 +18,8 @@ class Status(wiring.Component):
     """Keeper of the first error, with its segment, until reset.
 
     Errors of codewords are told when the first weight is given that is lost by them, and of those
-    that come with the same beat only the lowest lane's. It takes `lanes` + 5 cycles at most.
+    that come with the same beat only the lowest lane's. It takes `lanes` + 5 cycles at most, with
+    8 contexts a cycle more.
 
     Parameters
     ----------
@@ -103,13 +104,18 @@ class Status(wiring.Component):
         seen, sought = Signal(), Signal()
         m.d.sync += [here_bad.eq(kept), here_over.eq(beyond), here.eq(self.context)]
         m.d.sync += beat.eq(self.given)
-        lost = beat & (here_bad | here_over).any()
+        some = here_bad | here_over
+        if C > 4:
+            # So fast it takes a cycle to ask a chunk of lanes ...
+            chunks = Cat(some[at : at + CHUNK].any() for at in range(0, L, CHUNK))
+            some, beat = later(m, chunks, 1, "some"), later(m, beat, 1, "beat", resets=True)
+        lost = beat & some.any()
         if L > CHUNK or C > 4:
-            # It takes a cycle to ask so many, or so fast.
-            here_bad, here_over = later(m, here_bad, 1, "bad"), later(m, here_over, 1, "over")
-            here, base = later(m, here, 1, "here"), later(m, base, 1, "base")
-            asked, lost = lost, Signal()
-            m.d.sync += lost.eq(asked)
+            # ... and another to ask many.
+            lost = later(m, lost, 1, "lost", resets=True)
+            asks = 2 if C > 4 else 1
+            here_bad, here_over = later(m, here_bad, asks, "bad"), later(m, here_over, asks, "over")
+            here, base = later(m, here, asks, "here"), later(m, base, asks, "base")
         # Another beat may follow at once.
         with m.If(~seen):
             m.d.sync += [bad.eq(here_bad), over.eq(here_over), context.eq(here)]

@@ -4,7 +4,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from egress_hw.collector import DEPTH, Collector
-from egress_hw.signatures import Output, output_shape
+from egress_hw.signatures import CHUNK, Output, output_shape
 
 from .test_dequantizer import expected
 
@@ -92,7 +92,7 @@ def collect(lanes, beats, *, output: Output = "level", delay=1, gap=0.0, stall=0
 
 
 @pytest.mark.parametrize("output", ["level", "float32", "bfloat16"])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("lanes", [1, 3, CHUNK + 1])
 @pytest.mark.parametrize(("gap", "stall"), [(0, 0), (0, 0.5), (0.5, 0), (0.3, 0.3), (0, 0.9)])
 def test_beats_keep_their_order_lanes_and_errors(output, lanes, gap, stall):
     rng = random.Random(f"{output} {lanes} {gap} {stall}")
@@ -103,9 +103,10 @@ def test_beats_keep_their_order_lanes_and_errors(output, lanes, gap, stall):
 
 @pytest.mark.parametrize("delay", [1, 2, 4])
 @pytest.mark.parametrize("output", ["level", "bfloat16"])
-def test_a_beat_a_cycle_after_the_latency(output, delay):
-    beats = some_beats(random.Random(1), 2, 50)
-    pops, outs, latency = collect(2, beats, output=output, delay=delay)
+@pytest.mark.parametrize("lanes", [2, CHUNK + 1])
+def test_a_beat_a_cycle_after_the_latency(lanes, output, delay):
+    beats = some_beats(random.Random(1), lanes, 50)
+    pops, outs, latency = collect(lanes, beats, output=output, delay=delay)
     assert pops == list(range(pops[0], pops[0] + 50))
     assert outs == [cycle + latency for cycle in pops]
 

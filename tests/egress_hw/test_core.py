@@ -283,8 +283,9 @@ class Restarted(wiring.Component):
     idle: Signal
     busy: Signal
 
-    def __init__(self, lanes, cycle):
+    def __init__(self, lanes, contexts, cycle):
         self._lanes = lanes
+        self._contexts = contexts
         self._cycle = cycle
         super().__init__(
             {
@@ -304,7 +305,7 @@ class Restarted(wiring.Component):
         reset = Signal()
         m.d.sync += now.eq(now + 1)
         m.d.comb += reset.eq(now == self._cycle)
-        core = Core(self._lanes, buffer=5)
+        core = Core(self._lanes, buffer=5, contexts=self._contexts)
         m.submodules.core = ResetInserter({"sync": reset})(core)
         m.d.comb += [
             core.i.payload.eq(self.i.payload),
@@ -322,19 +323,23 @@ class Restarted(wiring.Component):
         return m
 
 
+@pytest.mark.parametrize(("lanes", "contexts"), [(2, 4), (9, 8)])
 @pytest.mark.parametrize("segment", [None, 3])
-def test_a_reset_recovers_from_a_framing_error(segment):
+def test_a_reset_recovers_from_a_framing_error(segment, lanes, contexts):
     good = make_record(21, weights=150, segment_weights=25)
     bad = patch_header(good, 2, 0)  # refused at the header's end
     if segment:
         bad = patch_header(good, 4, 3 * words_of(good)[Header.unpack(good).size // 4] >> 16 & 0xFFF)
     stopped = run_streams(
-        Core(2, buffer=5), {"i": words_of(bad)}, {"o": 0}, deadline=500, take_all=False,
-        stalls=[900], extra=300, watch=("error",),
+        Core(lanes, buffer=5, contexts=contexts), {"i": words_of(bad)}, {"o": 0}, deadline=500,
+        take_all=False, stalls=[900], extra=300, watch=("error",),
     )  # fmt: skip
     assert stopped.seen["error"]
     taken = len(stopped.cycles["i"])
-    run = decode([good], 2, core=Restarted(2, 600), before=words_of(bad)[:taken], gaps=[0])
+    run = decode(
+        [good], lanes, contexts=contexts, core=Restarted(lanes, contexts, 600),
+        before=words_of(bad)[:taken], gaps=[0],
+    )  # fmt: skip
     assert run.seen["error"][-1][0] <= 600
     assert run.cycles["o"][0] > 600
 
