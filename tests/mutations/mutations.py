@@ -173,9 +173,9 @@ MUTATIONS = (
              "damage passes"),
     # Behind the lanes.
     Mutation("collector", "written + arrives", "written + 1", "places are passed over"),
-    Mutation("collector", "self.gives < depth", "self.gives <= depth", "one too many"),
+    Mutation("collector", "unknown < depth", "unknown <= depth", "one too many"),
     Mutation("collector", "level.error | ~kept", "level.error", "lanes that have no weight"),
-    Mutation("collector", " & ~Cat(stage[0] for stage in inside).any()", "", "empty too soon"),
+    Mutation("collector", " & ~inside_any)", ")", "empty too soon"),
     Mutation("collector", "Mux(advance, inside[-2][0], self.o.valid)", "inside[-2][0]", "lanes go"),
     Mutation("dequantizer", "rest[:-1].any() | kept[0]", "1", "halves are rounded up"),
     Mutation("dequantizer", "normal_zero | normal_above", "normal_above", "zero is ignored"),

@@ -62,7 +62,7 @@ def proof(lanes: int, depth: int) -> Proof:
         wrong({}),
         {
             "room for one too many": wrong(
-                {"held + self.gives < depth": "held + self.gives <= depth"}
+                {"held + gives + unknown < depth": "held + gives + unknown <= depth"}
             ),
             "the output does not wait": wrong(
                 {"advance.eq(self.o.ready | ~self.o.valid)": "advance.eq(1)"}
