@@ -53,6 +53,25 @@ def test_lanes_that_follow_each_other_are_neighbours():
         assert abs(row - next_row) <= 24
 
 
+def test_loaders_lie_in_the_middle_and_all_block_rams_can_be_taken():
+    rows = {
+        f"dut.intake.loader_{loader}.rows_{number}$5{number}": {"type": "DP16KD"}
+        for loader in range(4)
+        for number in range(4)
+    }
+    plan = floorplan(netlist(64) | rows, LARGE)
+    rams = [place for place in plan.values() if "EBR" in place]
+    assert len(set(rams)) == len(rams) == 208
+    for loader in range(4):
+        near = [where(place) for name, place in plan.items() if f"loader_{loader}." in name]
+        assert len(near) == 4
+        assert len({row for _, row in near}) == 1
+        assert all(50 <= column <= 75 for column, _ in near)
+    for lane in range(64):
+        near = [where(plan[f"dut.lane_{lane}.{name}"]) for name in ("classes", "lower", "upper")]
+        assert len({row for _, row in near}) == 1
+
+
 @pytest.mark.parametrize(
     ("cells", "device"),
     [
