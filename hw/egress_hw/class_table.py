@@ -292,7 +292,9 @@ class ClassTable(wiring.Component):
         step, left, last = Signal(range(SETTLE_CYCLES)), Signal(5), Signal()
         m.d.sync += last.eq(zeros == Mux(raw, SOUGHT_BITS - 1, CLASSES - 1))
         reached = Signal()
-        m.d.comb += reached.eq(grows | (zeros == head))
+        # It is looked at when zeros have been the same for some cycles.
+        at_once = m.d.comb if self._small else m.d.sync
+        at_once += reached.eq(grows | (zeros == head))
         with m.FSM():
             with m.State("Code"):
                 m.d.sync += [zeros.eq(0), far.eq(0), grows.eq(0), step.eq(step + 1)]

@@ -113,11 +113,16 @@ class Collector(wiring.Component):
         def follow(arrives: Signal, moves: Signal, name: str) -> tuple[Value, Value, Value]:
             """Tell whether a row waits in a queue, what its memory writes and what it reads."""
             # One bit more than a place has, so that full and empty differ.
-            written = Signal(depth.bit_length(), name=f"{name}written")
-            read = Signal(depth.bit_length(), name=f"{name}read")
-            # What was written in the cycle before can be read.
-            waits = written != read
-            m.d.sync += [written.eq(written + arrives), read.eq(read + (waits & moves))]
+            bits = depth.bit_length()
+            written, read = (Signal(bits, name=f"{name}{which}") for which in ("written", "read"))
+            following = Signal(bits, init=1, name=f"{name}following")  # after `read`
+            # What was written in the cycle before can be read. `moves` comes from afar, and last.
+            waits, goes = Signal(name=f"{name}waits"), Signal(name=f"{name}goes")
+            m.d.comb += goes.eq(waits & moves)
+            more = Mux(goes, written != following, written != read)
+            m.d.sync += [written.eq(written + arrives), waits.eq(arrives | more)]
+            with m.If(goes):
+                m.d.sync += [read.eq(following), following.eq(following + 1)]
             return waits, Cat(arrives, written[:-1]), read[:-1]
 
         def queue(value: Any, name: str, moves: Signal, write: Value, read: Value) -> Any:

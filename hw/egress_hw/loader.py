@@ -160,16 +160,17 @@ class Loader(wiring.Component):
     word : :py:`In(32)`
         Taken in a cycle with ``valid``.
     low : :py:`In(16)`
-        What the CRC sees for the lower half of ``word``: of a segment's header its number.
+        What the CRC sees for the lower half of ``word``: of a segment's header its number. If
+        ``pipelined`` it is looked at with ``start`` only.
     valid, start, field : :py:`In(1)`
         As in `WordChecker`. A segment's header comes with both.
     begin : :py:`In(1)`
         The word is a segment's header. It is known to be good, but for its ``crc``.
     payload : :py:`In(1)`
         The word is one of a segment's payload. If neither, only the CRC sees it.
-    lane, slot, parity, ends : :py:`In`
+    lane, slot, parity, ends, single : :py:`In`
         With ``begin``: where the segment goes; whether it is the last that this loader has of its
-        group.
+        group; if ``pipelined``, whether it has one word of payload.
     last : :py:`Out(1)`
         The next word of payload is the segment's last; it may change in each cycle.
     intact : :py:`Out(1)`
@@ -191,6 +192,7 @@ class Loader(wiring.Component):
     slot: Signal
     parity: Signal
     ends: Signal
+    single: Signal
     last: Signal
     intact: Signal
     store: data.View
@@ -213,6 +215,7 @@ class Loader(wiring.Component):
                 "slot": In(range(2 * contexts)),
                 "parity": In(1),
                 "ends": In(1),
+                "single": In(1),
                 "last": Out(1),
                 "intact": Out(1),
                 "store": Out(store_layout(lanes, contexts, buffer)),
@@ -238,9 +241,7 @@ class Loader(wiring.Component):
             m.d.comb += self.last.eq(address == highest - 1)
         else:  # the same, a cycle before
             with m.If(self.valid):
-                m.d.sync += self.last.eq(
-                    Mux(self.begin, words == 1, address == highest - 2),
-                )
+                m.d.sync += self.last.eq(Mux(self.begin, self.single, address == highest - 2))
         m.d.sync += [store.en.eq(0), closing.eq(0)]
         with m.If(self.valid):
             m.d.sync += store.word.eq(self.word)
@@ -291,6 +292,8 @@ class Loader(wiring.Component):
             m.d.comb += [checker.valid.eq(self.valid), checker.start.eq(self.start)]
             m.d.comb += checker.field.eq(self.field)
         else:
+            low = Signal(16)
             m.d.comb += checker.word.eq(self.store.word)
-            m.d.sync += [checker.low.eq(self.low), checker.valid.eq(self.valid)]
+            m.d.comb += checker.low.eq(Mux(checker.start, low, self.store.word[:16]))
+            m.d.sync += [low.eq(self.low), checker.valid.eq(self.valid)]
             m.d.sync += [checker.start.eq(self.start), checker.field.eq(self.field)]

@@ -106,7 +106,8 @@ class RowLoader(wiring.Component):
         )
         m.d.comb += [
             loader.word.eq(word),
-            loader.low.eq(Mux(begin, number, word[:16])),
+            loader.low.eq(number),
+            loader.single.eq(place.single),
             loader.valid.eq(begin | payload),
             loader.start.eq(begin),
             loader.field.eq(begin),

@@ -16,7 +16,7 @@ def place_layout(columns: int, lanes: int, contexts: int) -> data.StructLayout:
     Members: ``begins`` (a segment's header is in the row), ``column`` (where; 0 if not), ``mark``
     (there are no words: the loader has no more segments of its group); and of the segment that
     begins, ``lane`` (which of the loader's ``lanes``), ``slot``, ``parity`` (its record's),
-    ``first`` (it is the loader's first of its record).
+    ``first`` (it is the loader's first of its record), ``single`` (it has one word).
     """
     return data.StructLayout(
         {
@@ -27,6 +27,7 @@ def place_layout(columns: int, lanes: int, contexts: int) -> data.StructLayout:
             "slot": range(2 * contexts),
             "parity": 1,
             "first": 1,
+            "single": 1,
         }
     )
 
@@ -96,6 +97,8 @@ class RowSplitter(Splitter):
         self._at_word = Signal(WORD_BITS)
         # A segment with that header takes up the rest of the row.
         self._at_long, longs = Signal(), Signal(columns)
+        # It is one of a single word.
+        self._at_single, singles = Signal(), Signal(columns)
         # Rows to go to the loader of the segment that began last, of that which begins, and marks
         # to those that have no more of the group.
         self._goes, self._mark = Signal(), Signal()
@@ -105,6 +108,7 @@ class RowSplitter(Splitter):
         words = [self._row.word_select(columns - 1 - c, WORD_BITS) for c in range(columns)]
         m.d.comb += self._at_word.eq(Array(words)[self._at])
         m.d.comb += self._at_long.eq(longs.bit_select(self._at, 1))
+        m.d.comb += self._at_single.eq(singles.bit_select(self._at, 1))
         m.d.comb += self.i.ready.eq(~self._row_valid | self._row_done)
         with m.If(self.i.ready):
             m.d.sync += [self._row_valid.eq(self.i.valid), self._heads.eq(self.i.payload.head)]
@@ -112,6 +116,7 @@ class RowSplitter(Splitter):
             for column in range(columns):
                 word = self.i.payload.words.word_select(columns - 1 - column, WORD_BITS)
                 m.d.sync += longs[column].eq(word[18 + self._log : 28].any())
+                m.d.sync += singles[column].eq(word[16:28] == 1)
         m.d.comb += [self.begins.eq(self._record_begins), self.parity.eq(self._parity)]
         self._feed_header(m)
         self._feed_loaders(m)
@@ -182,6 +187,7 @@ class RowSplitter(Splitter):
                 place.slot.eq(self._slot),
                 place.parity.eq(self._parity),
                 place.first.eq(self._first),
+                place.single.eq(self._at_single),
             ]
 
     def _prepare(self, m: Module) -> None:
@@ -205,9 +211,11 @@ class RowSplitter(Splitter):
             m.d.sync += [self._upper.eq(self._at_word[16:]), self._final.eq(share.payload.final)]
             m.d.sync += [self._header_at.eq(self._at + 1), self._tail_gone.eq(0)]
         # Rows are counted from that of the header, which is one, and another goes in this cycle.
-        base, planned = Signal(signed(log + 3)), Signal(signed(14))
-        m.d.comb += base.eq(self._header_at - Mux(self._goes, 3 * columns, 2 * columns))
-        m.d.comb += planned.eq(self._upper[:12] + base)
+        planned = Signal(signed(14))
+        with_it, alone = (self._header_at - times * columns for times in (3, 2))
+        m.d.comb += planned.eq(
+            Mux(self._goes, self._upper[:12] + with_it, self._upper[:12] + alone)
+        )
         with m.If(self._fresh):
             m.d.sync += [self._rows.eq(planned >> log), self._at.eq(planned[:log])]
 

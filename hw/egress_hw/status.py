@@ -1,5 +1,6 @@
 """Status of the core: the first error, and where it was."""
 
+from math import ceil
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -7,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from egress.errors import Reason
-from egress_hw.bits import later
+from egress_hw.bits import copies, later
 from egress_hw.signatures import CHUNK
 
 BEGIN_CYCLES = 5
@@ -18,7 +19,7 @@ class Status(wiring.Component):
     """Keeper of the first error, with its segment, until reset.
 
     Errors of codewords are told when the first weight is given that is lost by them, and of those
-    that come with the same beat only the lowest lane's. It takes `lanes` + 5 cycles at most, with
+    that come with the same beat only the lowest lane's. It takes `lanes` + 6 cycles at most, with
     8 contexts a cycle more.
 
     Parameters
@@ -118,17 +119,28 @@ class Status(wiring.Component):
             here, base = later(m, here, asks, "here"), later(m, base, asks, "base")
         # Another beat may follow at once.
         with m.If(~seen):
-            m.d.sync += [bad.eq(here_bad), over.eq(here_over), context.eq(here)]
+            m.d.sync += context.eq(here)
         with m.If(lost & ~seen & ~self.error):
             m.d.sync += seen.eq(1)
             m.d.sync += self.segment.eq(base)
         lane, waits = Signal(range(C * L)), Signal(2)
-        with m.If(seen & ~self.error & ~sought):
-            # The lowest lane's is brought to bit 0, and its number added.
-            with m.If(bad[0] | over[0]):
-                m.d.sync += sought.eq(1)
-            with m.Else():
-                m.d.sync += [bad.eq(bad >> 1), over.eq(over >> 1), lane.eq(lane + 1)]
+        # The lowest lane's is brought to bit 0, and its number added. What bit 0 will be is looked
+        # at a cycle before, so that what moves all bits is a register, and may have copies.
+        go, lowest = Signal(), Signal()
+        m.d.comb += go.eq(seen & ~self.error & ~sought & ~lowest)
+        moves = copies(m, platform, go, ceil(L / CHUNK), "moves", resets=True)
+        any_bad = bad | over
+        m.d.comb += lowest.eq(Mux(moves[0], any_bad[1] if L > 1 else 0, any_bad[0]))
+        for chunk, moved in enumerate(moves):
+            part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+            with m.If(~seen):
+                m.d.sync += [bad[part].eq(here_bad[part]), over[part].eq(here_over[part])]
+            with m.Elif(moved):
+                m.d.sync += [bad[part].eq((bad >> 1)[part]), over[part].eq((over >> 1)[part])]
+        with m.If(moves[0]):
+            m.d.sync += lane.eq(lane + 1)
+        with m.If(seen & ~self.error & lowest):
+            m.d.sync += sought.eq(1)
         with m.If(seen & sought & ~self.error):
             m.d.sync += waits.eq(waits + 1)
             with m.If(waits == 0):

@@ -56,9 +56,9 @@ def test_an_error_is_told_with_its_segment_in_time(lanes, contexts):
         for context in range(contexts):
             for lane in range(lanes):
                 error = {"beat": (context, number % 2), "errors": {lane: OVER}}
-                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 5)]
+                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 6)]
                 seen = run_cycles(lanes, contexts, cycles)
-                assert not seen[-lanes - 7][0]
+                assert not seen[-lanes - 8][0]
                 segment = (number * contexts + context) * lanes + lane
                 assert seen[-1] == (1, Reason.OVERRUN, segment)
 

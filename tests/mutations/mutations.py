@@ -110,10 +110,8 @@ MUTATIONS = (
     Mutation("loader", "(mixed << 5)", "(mixed << 4)", "another polynomial"),
     Mutation("loader", "self.intact.eq(crc == expected)", "self.intact.eq(1)", "no CRC at all"),
     Mutation("loader", "self.done.eq(closing & ends)", "self.done.eq(closing)", "groups too soon"),
-    Mutation(
-        "loader", "Mux(self.begin, words == 1,", "Mux(self.begin, 0,", "segments of a word go on"
-    ),
-    Mutation("row_loader", "Mux(begin, number,", "Mux(begin, 0,", "CRC without the number"),
+    Mutation("row_splitter", "word[16:28] == 1", "0", "segments of a word go on"),
+    Mutation("row_loader", "loader.low.eq(number)", "loader.low.eq(0)", "CRC without the number"),
     Mutation("row_loader", "ROWS_DEPTH - ROWS_SLACK", "ROWS_DEPTH", "the queue runs over",
              (f"{_HW}test_intake.py", "-k", "far_behind")),
     Mutation("row_loader", "loader.done | marks[-1]", "loader.done", "marks are not told"),
@@ -180,7 +178,8 @@ MUTATIONS = (
     Mutation("dequantizer", "rest[:-1].any() | kept[0]", "1", "halves are rounded up"),
     Mutation("dequantizer", "normal_zero | normal_above", "normal_above", "zero is ignored"),
     Mutation("stream_slice", "waits.eq(1)", "waits.eq(0)", "the second item is lost"),
-    Mutation("status", "with m.If(~seen):", "with m.If(1):", "the next beat's lanes"),
+    Mutation("status", "If(~seen):\n                m.d.sync += [bad", "If(1):\n                m.d.sync += [bad",
+             "the next beat's lanes"),
     Mutation("status", "lane + context * L", "lane + context", "the segment's number"),
     Mutation("status", "base.eq(base + L * C)", "base.eq(base + L)", "rounds are counted"),
     Mutation("core", "prepared & collector.empty", "prepared", "the step of the record before",
