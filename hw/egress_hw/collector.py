@@ -115,14 +115,19 @@ class Collector(wiring.Component):
             # One bit more than a place has, so that full and empty differ.
             bits = depth.bit_length()
             written, read = (Signal(bits, name=f"{name}{which}") for which in ("written", "read"))
-            following = Signal(bits, init=1, name=f"{name}following")  # after `read`
-            # What was written in the cycle before can be read. `moves` comes from afar, and last.
             waits, goes = Signal(name=f"{name}waits"), Signal(name=f"{name}goes")
+            m.d.sync += written.eq(written + arrives)
             m.d.comb += goes.eq(waits & moves)
-            more = Mux(goes, written != following, written != read)
-            m.d.sync += [written.eq(written + arrives), waits.eq(arrives | more)]
-            with m.If(goes):
-                m.d.sync += [read.eq(following), following.eq(following + 1)]
+            # What was written in the cycle before can be read.
+            if chunks == 1:
+                m.d.comb += waits.eq(written != read)
+                m.d.sync += read.eq(read + goes)
+            else:  # the same, where `moves` comes from afar: what depends on it is decided last
+                following = Signal(bits, init=1, name=f"{name}following")  # after `read`
+                more = Mux(goes, written != following, written != read)
+                m.d.sync += waits.eq(arrives | more)
+                with m.If(goes):
+                    m.d.sync += [read.eq(following), following.eq(following + 1)]
             return waits, Cat(arrives, written[:-1]), read[:-1]
 
         def queue(value: Any, name: str, moves: Signal, write: Value, read: Value) -> Any:
