@@ -124,8 +124,9 @@ class Collector(wiring.Component):
                 m.d.sync += read.eq(read + goes)
             else:  # the same, where `moves` comes from afar: what depends on it is decided last
                 following = Signal(bits, init=1, name=f"{name}following")  # after `read`
-                more = Mux(goes, written != following, written != read)
-                m.d.sync += waits.eq(arrives | more)
+                # Not by a choice between them, of which yosys makes one comparison, after it.
+                one, two = written != read, written != following
+                m.d.sync += waits.eq(arrives | (~goes & one) | (goes & two))
                 with m.If(goes):
                     m.d.sync += [read.eq(following), following.eq(following + 1)]
             return waits, Cat(arrives, written[:-1]), read[:-1]
