@@ -12,12 +12,12 @@ LARGE = board("ulx3s-85f")
 AS_A_CORE = {"classes": "DP16KD", "lower": "DP16KD", "upper": "DP16KD", "lifted": "MULT18X18D"}
 
 
-def netlist(lanes, blocks=AS_A_CORE, prefix="dut."):
+def netlist(lanes):
     """Cells of so many lanes and of something else."""
     of_lanes = {
-        f"{prefix}lane_{lane}.{name}": {"type": kind}
+        f"dut.lane_{lane}.{name}": {"type": kind}
         for lane in range(lanes)
-        for name, kind in blocks.items()
+        for name, kind in AS_A_CORE.items()
     }
     return of_lanes | {
         "dut.intake.rows": {"type": "DP16KD"},

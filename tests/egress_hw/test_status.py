@@ -49,16 +49,17 @@ def begin():
     return [{"begin": 1}, *[{}] * (BEGIN_CYCLES + 1)]
 
 
-@pytest.mark.parametrize("contexts", [2, 4])
+@pytest.mark.parametrize("contexts", [2, 4, 8])
 @pytest.mark.parametrize("lanes", [1, 3, CHUNK + 1])
 def test_an_error_is_told_with_its_segment_in_time(lanes, contexts):
+    most = lanes + (7 if contexts == 8 else 6)
     for number in (0, 1, 5):
         for context in range(contexts):
             for lane in range(lanes):
                 error = {"beat": (context, number % 2), "errors": {lane: OVER}}
-                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * (lanes + 6)]
+                cycles = [*begin(), *rounds(number, contexts), error, *[{}] * most]
                 seen = run_cycles(lanes, contexts, cycles)
-                assert not seen[-lanes - 8][0]
+                assert not seen[-most - 2][0]
                 segment = (number * contexts + context) * lanes + lane
                 assert seen[-1] == (1, Reason.OVERRUN, segment)
 
