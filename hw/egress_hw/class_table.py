@@ -236,7 +236,7 @@ class ClassTable(wiring.Component):
         first_half = Mux(second, half, setting.first_half)
 
         # The class: its number, first value, symbols, and the bits of its suffix.
-        zeros, value, symbols = Signal(5), Signal(signed(18)), Signal(17)
+        zeros, value, symbols = Signal(5), Signal(signed(18 if self._small else 19)), Signal(17)
         suffix, length = Signal(5), Signal(6)  # length: from the bits that this code begins with
         far, over, grows, triple = Signal(), Signal(), Signal(), Signal()
         m.d.sync += triple.eq(~raw & Mux(zeros == 0, first_half, half))
@@ -319,6 +319,8 @@ class ClassTable(wiring.Component):
                     m.d.sync += length.eq(length + 1)
             with m.State("Class"):
                 m.d.sync += step.eq(step + 1)
+                if not self._small:  # of the value as it is, which saves the time of a sum
+                    m.d.sync += far.eq(far | (~value[-1] & value[16:].any()))
                 with m.If(step == SETTLE_CYCLES - 1):
                     m.d.comb += self.write.eq(1)
                     m.next = "Next"
@@ -329,7 +331,8 @@ class ClassTable(wiring.Component):
                 with m.If(~raw):
                     # A value or size that is too large to tell makes all that follow bad.
                     m.d.sync += value.eq(sum_)
-                    m.d.sync += far.eq(far | (~sum_[-1] & sum_[16:].any()) | (suffix - triple)[4])
+                    large = (~sum_[-1] & sum_[16:].any()) if self._small else Const(0)
+                    m.d.sync += far.eq(far | large | (suffix - triple)[4])
                     with m.If(zeros == 0):
                         m.d.sync += [symbols.eq(Mux(half, 3, 1)), suffix.eq(half)]
                         m.d.sync += length.eq(Mux(second | setting.swap, 1, 2) + half)

@@ -158,11 +158,13 @@ class GroupQueue(wiring.Component):
         """Put what the segments of a group have together, and write it."""
         weights, ends, final, en = Signal(16), Signal(), Signal(), Signal()
         m.d.sync += [en.eq(self.deal.en), weights.eq(self.deal.weights)]
+        differs = Signal()  # from the segment before, which by then is in `lengths`
         m.d.sync += [ends.eq(self.deal.ends), final.eq(self.deal.final)]
         lengths = [Signal(16, name=f"length_{n}") for n in range(3)]
         keeps = [Signal(range(self._lanes + 1), name=f"keep_{n}") for n in range(3)]
         first, fell, falls = Signal(init=1), Signal(), Signal()
-        m.d.comb += falls.eq(~first & (weights != lengths[0]))
+        m.d.sync += differs.eq(self.deal.weights != lengths[0])
+        m.d.comb += falls.eq(~first & differs)
         m.d.sync += write.en.eq(en & ends)
         m.d.sync += write.data.final.eq(final)
         with m.If(en):

@@ -88,30 +88,29 @@ class HeaderFields(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        wrong = Signal()
-        counts, breach, begins = self.write, wrong, self.index == 0
+        breaches = Cat(
+            (self.index == 1) & self._wrong_word(),
+            (self.index == 2) & (self.word == 0),
+            (self.index == 3) & (self.word[16:] == 0),
+            (self.index >= FIXED_WORDS) & self._wrong_setting(),
+        )
+        counts, begins = self.write, self.index == 0
         if self._pipelined:
-            counts, breach, begins = (
+            counts, breaches, begins = (
                 later(m, value, 1, name)
-                for value, name in ((counts, "counts"), (breach, "breach"), (begins, "begins"))
+                for value, name in ((counts, "counts"), (breaches, "breach"), (begins, "begins"))
             )
         with m.If(counts):
-            m.d.sync += self.bad.eq((self.bad | breach) & ~begins)
+            m.d.sync += self.bad.eq((self.bad | breaches.any()) & ~begins)
         with m.If(self.write):
             with m.Switch(self.index):
                 with m.Case(1):
-                    m.d.comb += wrong.eq(self._wrong_word())
                     m.d.sync += self.fields.wide.eq(self.word[31])
                     m.d.sync += self.fields.buffer.eq(self.word[27:31])
                     m.d.sync += self.fields.count.eq(self.word[25:27])
                     m.d.sync += self.fields.step.eq(self.word[:16])
-                with m.Case(2):
-                    m.d.comb += wrong.eq(self.word == 0)
-                with m.Case(3):
-                    m.d.comb += wrong.eq(self.word[16:] == 0)
                 for number in range(MAX_SETTINGS):
                     with m.Case(FIXED_WORDS + number):
-                        m.d.comb += wrong.eq(self._wrong_setting())
                         m.d.sync += self.fields.settings[number].eq(self.word)
         return m
 

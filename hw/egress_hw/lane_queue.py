@@ -309,9 +309,7 @@ class LaneQueue(wiring.Component):
         else:
             magnitude = head.count
             m.d.comb += advances.eq(self.pop & ~head.error)
-        m.d.sync += [
-            self.magnitude.eq(magnitude),
-            self.negative.eq(head.negative),
-            self.error.eq(head.error),
-        ]
+        # Without a reset the choice between a run and a level is the flip-flops' own.
+        given = Cat(magnitude, head.negative, head.error)
+        m.d.comb += Cat(self.magnitude, self.negative, self.error).eq(later(m, given, 1, "given"))
         return advances

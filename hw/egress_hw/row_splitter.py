@@ -196,6 +196,10 @@ class RowSplitter(Splitter):
         m.d.comb += self._ready.eq(self._row_valid & self.room)
         # Whole rows of the segment before the one in which it ends, minus one: negative in that.
         self._rows = Signal(signed(14 - log))
+        # The dealer has the next segment's share, and its slot is free: neither ends by itself, and
+        # both are right again two cycles after a segment began.
+        self._may_begin = Signal()
+        m.d.sync += self._may_begin.eq(share.valid & ~self._occupied & ~self._begin)
         # The words of that row before the next header are still to go.
         self._tail, self._tail_gone = Signal(), Signal()
         m.d.comb += self._tail.eq((self._at != 0) & ~self._tail_gone)
@@ -224,7 +228,7 @@ class RowSplitter(Splitter):
             m.next = "Sum on"
         with m.State("Sum on"):
             m.next = "Check"
-        share, log = self._dealer.o, self._log
+        log = self._log
         with m.State("Segment"):
             with m.If(self._final):
                 with m.If(~self._tail | self._ready):
@@ -234,7 +238,7 @@ class RowSplitter(Splitter):
                 self._refuse(m, Reason.BAD_LENGTH)
             with m.Elif(self._ready):
                 m.d.comb += self._goes.eq(self._tail)
-                with m.If(share.valid & ~self._full):
+                with m.If(self._may_begin):
                     m.d.comb += self._begin.eq(1)
                     m.next = "Plan"
                     with m.If(self._at_long):

@@ -3,7 +3,7 @@
 from math import ceil
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -228,13 +228,20 @@ class Sequencer(wiring.Component):
         # In the cycles before the next turn: what the next beat is.
         kept: Any = Signal(layout, name="kept")
         m.d.sync += kept.eq(after)
-        looked, lanes = self._look(m, kept, later(m, begins, 1, "began"))
+        looked, within = self._look(m, kept, later(m, begins, 1, "began"))
         last: Any = looked
+        # With 8 contexts there is a cycle more between the comparisons and the choice by them.
+        spare = 1 if wide and L > 1 else 0
+        lanes: Value = Const(0)
+        if L > 1:
+            keeps: Any = later(m, looked.keeps, spare, "keeps")
+            first, second = later(m, within, spare, "within")
+            lanes = Mux(first, keeps[0], Mux(second, keeps[1], keeps[2]))
         if deep:
             counted = Signal(range(L + 1))
             rest: Any = Signal(layout, name="rest")
             m.d.sync += [counted.eq(lanes), rest.eq(looked)]
-            lanes, looked = later(m, counted, C - g.asked - 3 - wide, "counted"), rest
+            lanes, looked = later(m, counted, C - g.asked - 3 - wide - spare, "counted"), rest
             last = Signal(layout, name="rest_then")
             m.d.sync += last.eq(rest)
         ends_next = looked.left == 1 if L == 1 else looked.beat + 1 == looked.lengths[-1]
@@ -274,27 +281,26 @@ class Sequencer(wiring.Component):
         return m
 
     def _look(self, m: Module, kept: Any, began: Value) -> tuple[Any, Signal]:
-        """Return a context's state, of a group that ``began`` too; and the next beat's lanes."""
+        """Return a context's state, of a group that ``began`` too.
+
+        And, of several lanes, whether the next beat is below its first length, and its second.
+        """
         looked: Any = Signal(kept.shape(), name="looked")
-        lanes = Signal(range(self._lanes + 1))
+        within = Signal(2)
         m.d.comb += looked.eq(kept)
         group: Any = self.groups.payload
         if self._lanes == 1:
             # The group's payload stays for a cycle after it was taken.
             with m.If(began):
                 m.d.comb += looked.left.eq(group.lengths[2])
-            return looked, lanes
+            return looked, within
         coming: Any = later(m, group, 1, "coming")
-        m.d.comb += lanes.eq(kept.keeps[-1])
-        for number in reversed(range(2)):
-            with m.If(kept.beat < kept.lengths[number]):
-                m.d.comb += lanes.eq(kept.keeps[number])
+        m.d.comb += within.eq(Cat(kept.beat < kept.lengths[number] for number in range(2)))
         with m.If(began):
             m.d.comb += looked.beat.eq(0)
             m.d.comb += [looked.lengths.eq(coming.lengths), looked.keeps.eq(coming.keeps)]
-            # No segment is without weights.
-            m.d.comb += lanes.eq(coming.keeps[0])
-        return looked, lanes
+            m.d.comb += within[0].eq(1)  # no segment is without weights
+        return looked, within
 
     def _gather(self, m: Module, masked: Value) -> Value:
         """Return whether all are set, `Geometry.asked` cycles later."""

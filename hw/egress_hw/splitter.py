@@ -215,8 +215,9 @@ class Splitter(wiring.Component):
                 with m.If(share.final | (context == self._contexts - 1)):
                     m.d.sync += [context.eq(0), bank.eq(~bank)]
         # No segment begins in the two cycles after one began.
-        self._full = Signal()
-        m.d.sync += self._full.eq(busy.bit_select(self._slot, 1) & (self._lane == 0))
+        self._occupied, self._full = Signal(), Signal()
+        m.d.comb += self._occupied.eq(busy.bit_select(self._slot, 1) & (self._lane == 0))
+        m.d.sync += self._full.eq(self._occupied)
 
     def _account(self, m: Module) -> None:
         """Keep the words that are left of the record, and look at a segment's header."""
