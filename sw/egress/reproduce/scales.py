@@ -73,9 +73,9 @@ def _minilm(task: str) -> Settings:
         keep="ends",
         steps=500,
         batch=8,
-        lr=2e-4,
+        lr=1e-4,
         precision="bfloat16",
-        ratio=0.5,
+        ratio=1.0,
         every=5,
     )
 
