@@ -126,6 +126,30 @@ def is_ecp5(platform: object) -> bool:
     return getattr(platform, "family", None) == "ecp5"
 
 
+def choose_late(
+    m: Module, platform: object, name: str, late: Value, one: Value, two: Value
+) -> Value:
+    """Return bit ``two`` if both of the 2 bits of ``late`` are set, else bit ``one``.
+
+    There is one LUT behind ``late``. Yosys likes to choose first and work out one of ``one`` and
+    ``two`` then, but leaves a device's cells as they are, so on an ECP5 the LUT is named.
+    """
+    if not is_ecp5(platform):
+        return Mux(late.all(), two, one)
+    chosen = Signal(name=name)
+    truth = sum((n >> 3 if n & 3 == 3 else n >> 2 & 1) << n for n in range(16))
+    m.submodules += Instance(
+        "LUT4",
+        p_INIT=Const(truth, 16),
+        i_A=late[0],
+        i_B=late[1],
+        i_C=one,
+        i_D=two,
+        o_Z=chosen,
+    )
+    return chosen
+
+
 def later(m: Module, value: Any, cycles: int, name: str, *, resets: bool = False) -> Any:
     """Return a copy of a value some cycles later.
 

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from egress_hw.bits import copies, later
+from egress_hw.bits import choose_late, copies, later
 from egress_hw.dequantizer import Dequantizer
 from egress_hw.signatures import CHUNK, Output, beat_layout
 
@@ -124,9 +124,9 @@ class Collector(wiring.Component):
                 m.d.sync += read.eq(read + goes)
             else:  # the same, where `moves` comes from afar: what depends on it is decided last
                 following = Signal(bits, init=1, name=f"{name}following")  # after `read`
-                # Not by a choice between them, of which yosys makes one comparison, after it.
-                one, two = written != read, written != following
-                m.d.sync += waits.eq(arrives | (~goes & one) | (goes & two))
+                one, two = arrives | (written != read), arrives | (written != following)
+                late = Cat(moves, waits)
+                m.d.sync += waits.eq(choose_late(m, platform, f"{name}more", late, one, two))
                 with m.If(goes):
                     m.d.sync += [read.eq(following), following.eq(following + 1)]
             return waits, Cat(arrives, written[:-1]), read[:-1]

@@ -99,7 +99,8 @@ class Intake(wiring.Component):
     same cycle only the lowest is told of.
 
     Latency from a segment's last word to its close: 1 cycle; 9 cycles with several loaders, if
-    their queues are empty. From there to its group's offer: 2 cycles.
+    their queues are empty. From there to its group's offer: 2 cycles, 3 with several lanes; one
+    more with several loaders and 8 contexts.
 
     Parameters
     ----------
@@ -266,7 +267,7 @@ class Intake(wiring.Component):
                 loader.place.eq(splitter.places[number]),
                 loader.en.eq(splitter.en[number]),
                 loader.stop.eq(later(m, splitter.stop, far, "stop")),
-                queue.done[number].eq(loader.done),
+                queue.done[number].eq(later(m, loader.done, far, f"done_{number}", resets=True)),
                 self.stores[number].eq(loader.store),
                 self.closes[number].eq(loader.close),
             ]

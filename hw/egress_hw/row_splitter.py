@@ -159,7 +159,7 @@ class RowSplitter(Splitter):
         behind = Cat(self._current[:number].any() for number in range(self._columns))
         last_lane = Signal()
         marked = Signal(self._columns)
-        m.d.comb += marked.eq(Mux(last_lane, behind, ~0))
+        m.d.sync += marked.eq(Mux(last_lane, behind, ~0))  # long before it is asked for
         with m.If(self._begin):
             m.d.sync += self._current.eq(self._next)
             m.d.sync += self._next.eq(self._next.rotate_left(1))
