@@ -110,23 +110,29 @@ class Collector(wiring.Component):
         m.d.sync += held.eq(held + gives - takes)
         m.d.sync += self.room.eq(held + gives + unknown < depth)
 
-        def follow(arrives: Signal, moves: Signal, name: str) -> tuple[Value, Value, Value]:
-            """Tell whether a row waits in a queue, what its memory writes and what it reads."""
+        def follow(arrives: Signal, valid: Value, name: str) -> tuple[Value, Value, Value]:
+            """Tell whether a row waits in a queue, what its memory writes and what it reads.
+
+            A row moves on where none is ``valid`` at the output, or that one is taken.
+            """
             # One bit more than a place has, so that full and empty differ.
             bits = depth.bit_length()
             written, read = (Signal(bits, name=f"{name}{which}") for which in ("written", "read"))
             waits, goes = Signal(name=f"{name}waits"), Signal(name=f"{name}goes")
             m.d.sync += written.eq(written + arrives)
-            m.d.comb += goes.eq(waits & moves)
             # What was written in the cycle before can be read.
             if chunks == 1:
+                m.d.comb += goes.eq(waits & (self.o.ready | ~valid))
                 m.d.comb += waits.eq(written != read)
                 m.d.sync += read.eq(read + goes)
-            else:  # the same, where `moves` comes from afar: what depends on it is decided last
+            else:  # the same, where `ready` comes from afar: what depends on it is decided last
+                late, stuck = Cat(self.o.ready, waits), waits & ~valid
+                chosen = choose_late(m, platform, f"{name}chosen", late, stuck, Const(1))
+                m.d.comb += goes.eq(chosen)
                 following = Signal(bits, init=1, name=f"{name}following")  # after `read`
                 one, two = arrives | (written != read), arrives | (written != following)
-                late = Cat(moves, waits)
-                m.d.sync += waits.eq(choose_late(m, platform, f"{name}more", late, one, two))
+                more = choose_late(m, platform, f"{name}more", goes.replicate(2), one, two)
+                m.d.sync += waits.eq(more)
                 with m.If(goes):
                     m.d.sync += [read.eq(following), following.eq(following + 1)]
             return waits, Cat(arrives, written[:-1]), read[:-1]
@@ -146,7 +152,7 @@ class Collector(wiring.Component):
 
         # What goes along with the levels: once for all, and for each chunk of lanes.
         there, ends = Signal(), Signal()
-        waits, write, read = follow(arrives, advance, "")
+        waits, write, read = follow(arrives, self.o.valid, "")
         m.d.comb += takes.eq(waits & advance)
         if L > 1:
             m.d.comb += ends.eq(queue(last, "last", advance, write, read))
@@ -165,7 +171,7 @@ class Collector(wiring.Component):
             moves = Signal(name=f"advance_{chunk}")
             m.d.comb += moves.eq(self.o.ready | ~valid)
             if chunks > 1:
-                _, write, read = follow(comes, moves, f"chunk_{chunk}_")
+                _, write, read = follow(comes, valid, f"chunk_{chunk}_")
             lanes = range(chunk * CHUNK, min(L, (chunk + 1) * CHUNK))
             along = []
             for number in lanes:

@@ -187,7 +187,8 @@ class GroupQueue(wiring.Component):
     def _count(self, m: Module, done: Value, fetch: Value, complete: Value, slots: int) -> None:
         """Count the groups that a loader has done and that are not yet fetched."""
         count = Signal(range(slots + 1))
-        m.d.comb += complete.eq(count.any())
+        # Whether there are any, which all depends on, is told by a register.
+        m.d.sync += complete.eq(done | Mux(fetch, count > 1, count > 0))
         with m.If(done & ~fetch):
             m.d.sync += count.eq(count + 1)
         with m.Elif(fetch & ~done):

@@ -2,10 +2,10 @@ import random
 
 import pytest
 from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue]
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.sim import Simulator
 
-from egress_hw.bits import find_one, leading_zeros, seek, shift_left, shift_left_fast
+from egress_hw.bits import choose_late, find_one, leading_zeros, seek, shift_left, shift_left_fast
 from egress_hw.boards import board
 from egress_hw.tools import ToolError, run
 
@@ -95,17 +95,21 @@ def test_of_what_is_known_beforehand_the_lowest_bits_are_shifted_up():
     assert found == [(number >> 6 - by,) for number, by in rows]
 
 
-def prove_fast_shift(work, amount_bit):
-    """Whether yosys's models of an ECP5's cells give what the shift must, for all inputs."""
-    m = Module()
-    bits, amount, same = Signal(17), Signal(3), Signal()
-    wrong = amount ^ amount_bit
-    fast = shift_left_fast(m, board("ulx3s-85f"), "fast", bits, wrong, 10)
-    m.d.comb += same.eq(fast == shift_left(bits, amount, 10))
-    (work / "fast.il").write_text(rtlil.convert(m, ports=[bits, amount, same]))
+def prove_equal(work, m, inputs, cells_give, must_give):
+    """Whether yosys's models of an ECP5's cells give what they must, for all inputs."""
+    same = Signal()
+    m.d.comb += same.eq(cells_give == must_give)
+    (work / "cells.il").write_text(rtlil.convert(m, ports=[*inputs, same]))
     cells = "read_verilog +/lattice/common_sim.vh"
     prove = "hierarchy -top top; proc; flatten; opt_clean; sat -verify -prove same 1"
-    run("yosys", ["-q", "-p", f"read_rtlil fast.il; {cells}; {prove}"], work=work)
+    run("yosys", ["-q", "-p", f"read_rtlil cells.il; {cells}; {prove}"], work=work)
+
+
+def prove_fast_shift(work, amount_bit):
+    m = Module()
+    bits, amount = Signal(17), Signal(3)
+    fast = shift_left_fast(m, board("ulx3s-85f"), "fast", bits, amount ^ amount_bit, 10)
+    prove_equal(work, m, [bits, amount], fast, shift_left(bits, amount, 10))
 
 
 def test_the_fast_shift_of_an_ecp5_shifts(tmp_path):
@@ -115,3 +119,10 @@ def test_the_fast_shift_of_an_ecp5_shifts(tmp_path):
 def test_a_wrong_fast_shift_is_refuted(tmp_path):
     with pytest.raises(ToolError):
         prove_fast_shift(tmp_path, 1)
+
+
+def test_the_late_choice_of_an_ecp5_chooses(tmp_path):
+    m = Module()
+    late, one, two = Signal(2), Signal(), Signal()
+    chosen = choose_late(m, board("ulx3s-85f"), "chosen", late, one, two)
+    prove_equal(tmp_path, m, [late, one, two], chosen, Mux(late == 3, two, one))
