@@ -85,8 +85,13 @@ class Dequantizer(wiring.Component):
         if self._output != "level":
             self._multiply(m, platform)
             return m
-        bits = Cat(self.magnitude, Const(0, 1)) ^ self.negative.replicate(self._level_bits)
-        level = bits + self.negative
+        if self._level_bits == 8:
+            # Of a negative one the bits above the lowest one are inverted: fewer LUTs than a sum.
+            magnitude = Cat(self.magnitude, Const(0, 1))
+            inverted = Cat(magnitude[:n].any() & self.negative for n in range(8))
+            level = magnitude ^ inverted
+        else:
+            level = Mux(self.negative, -self.magnitude, self.magnitude)
         with m.If(self.advance):
             m.d.sync += self.weight.eq(Mux(self.zero, 0, level))
         return m

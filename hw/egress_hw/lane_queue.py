@@ -139,7 +139,8 @@ class LaneQueue(wiring.Component):
         written, read = Signal(bits), Signal(bits)
         next_written, next_read = Signal(bits), Signal(bits)
         m.d.sync += [written.eq(next_written), read.eq(next_read)]
-        before_written = later_by_turn(m, written, C - 2, self.contexts, "written_before")
+        # So few bits that flip-flops, of which there are more, cost less than LUT RAM.
+        before_written = later(m, written, C - 2, "written_before")
         now_written = later(m, before_written, 1, "written_now")
         early, head, now_read = self._memory(m, item, pushes, now_written, read)
         advances = self._give(m, early, head, start)

@@ -66,6 +66,7 @@ class RowSplitter(Splitter):
     """
 
     AFTER_HEADER = "Sum"
+    TOLD = ("Segment", "Rows")
 
     words: Signal
     places: list[data.View]
@@ -92,7 +93,8 @@ class RowSplitter(Splitter):
         columns = self._columns
         # The row that is looked at, and the column of the next header in it or a later row.
         self._row, self._row_valid, self._heads = Signal(WORD_BITS * columns), Signal(), Signal()
-        self._row_done = Signal()
+        # It is done with: by the header, as a segment begins, after that, or as rows go by.
+        self._row_done, self._done_by = Signal(), Signal(4)
         self._at = Signal(range(columns))
         self._at_word = Signal(WORD_BITS)
         # A segment with that header takes up the rest of the row.
@@ -109,6 +111,7 @@ class RowSplitter(Splitter):
         m.d.comb += self._at_word.eq(Array(words)[self._at])
         m.d.comb += self._at_long.eq(longs.bit_select(self._at, 1))
         m.d.comb += self._at_single.eq(singles.bit_select(self._at, 1))
+        m.d.comb += self._row_done.eq(self._done_by.any())
         m.d.comb += self.i.ready.eq(~self._row_valid | self._row_done)
         with m.If(self.i.ready):
             m.d.sync += [self._row_valid.eq(self.i.valid), self._heads.eq(self.i.payload.head)]
@@ -140,7 +143,7 @@ class RowSplitter(Splitter):
             m.d.sync += [self._word.eq(self._at_word), valid.eq(1)]
             m.d.sync += heads.eq(self._heads & (self._at == 0))
             m.d.sync += self._at.eq(self._at + 1)
-            m.d.comb += self._row_done.eq(self._at == self._columns - 1)
+            m.d.comb += self._done_by[0].eq(self._at == self._columns - 1)
         m.d.comb += [
             checker.word.eq(self._word),
             checker.low.eq(Mux(self._index == 3, 0, self._word[:16])),
@@ -181,7 +184,7 @@ class RowSplitter(Splitter):
             m.d.comb += begins.eq(self._begin & self._next[number])
             m.d.sync += [
                 place.begins.eq(begins),
-                place.column.eq(Mux(begins, self._at, 0)),
+                place.column.eq(self._at & begins.replicate(self._log)),
                 place.mark.eq(self._mark),
                 place.lane.eq(lane),
                 place.slot.eq(self._slot),
@@ -196,10 +199,14 @@ class RowSplitter(Splitter):
         m.d.comb += self._ready.eq(self._row_valid & self.room)
         # Whole rows of the segment before the one in which it ends, minus one: negative in that.
         self._rows = Signal(signed(14 - log))
-        # The dealer has the next segment's share, and its slot is free: neither ends by itself, and
-        # both are right again two cycles after a segment began.
-        self._may_begin = Signal()
-        m.d.sync += self._may_begin.eq(share.valid & ~self._occupied & ~self._begin)
+        # The dealer has the next segment's share, its slot is free, and words are left for it. That
+        # does not end by itself, and is right again three cycles after a segment began.
+        may_begin = Signal()
+        m.d.sync += may_begin.eq(
+            share.valid & ~self._occupied & ~self._begin & self._left[1:].any()
+        )
+        m.d.comb += self._begin.eq(self._inside_of["Segment"] & may_begin & self._ready)
+        m.d.comb += self._done_by[1].eq(self._begin & self._at_long)
         # The words of that row before the next header are still to go.
         self._tail, self._tail_gone = Signal(), Signal()
         m.d.comb += self._tail.eq((self._at != 0) & ~self._tail_gone)
@@ -220,30 +227,31 @@ class RowSplitter(Splitter):
         m.d.comb += planned.eq(
             Mux(self._goes, self._upper[:12] + with_it, self._upper[:12] + alone)
         )
+        m.d.comb += self._done_by[3].eq(
+            self._inside_of["Rows"] & self._ready & (~self._rows[-1] | self._fresh)
+        )
         with m.If(self._fresh):
             m.d.sync += [self._rows.eq(planned >> log), self._at.eq(planned[:log])]
 
     def _walk(self, m: Module) -> None:
         with m.State("Sum"):
-            m.next = "Sum on"
+            self._go(m, "Sum on")
         with m.State("Sum on"):
-            m.next = "Check"
+            self._go(m, "Check")
         log = self._log
         with m.State("Segment"):
             with m.If(self._final):
                 with m.If(~self._tail | self._ready):
                     m.d.comb += self._goes.eq(self._tail)
-                    m.next = "End"
+                    self._go(m, "End")
             with m.Elif(self._short):
                 self._refuse(m, Reason.BAD_LENGTH)
             with m.Elif(self._ready):
                 m.d.comb += self._goes.eq(self._tail)
-                with m.If(self._may_begin):
-                    m.d.comb += self._begin.eq(1)
-                    m.next = "Plan"
+                with m.If(self._begin):
+                    self._go(m, "Plan")
                     with m.If(self._at_long):
-                        m.d.comb += self._row_done.eq(1)
-                        m.next = "Rows"
+                        self._go(m, "Rows")
                 with m.Else():
                     m.d.sync += self._tail_gone.eq(1)
             m.d.comb += self.blocked.eq(self._row_valid & self._full & ~self._final)
@@ -252,29 +260,29 @@ class RowSplitter(Splitter):
             within = Signal(log + 3)
             m.d.comb += within.eq(self._upper[: log + 2] + self._header_at)
             with m.If(within[log:].any()):
-                m.d.comb += self._row_done.eq(1)
+                m.d.comb += self._done_by[2].eq(1)
             with m.Else():
                 m.d.sync += self._tail_gone.eq(1)
-            m.next = "Wait"
+            self._go(m, "Wait")
         with m.State("Wait"):
-            m.next = "Rows"
+            self._go(m, "Rows")
             self._refuse_segment(m)
         with m.State("Rows"):
             with m.If(self._rows[-1] & ~self._fresh):
-                m.next = "Segment"
+                self._go(m, "Segment")
             with m.Elif(self._ready):
-                m.d.comb += [self._goes.eq(1), self._row_done.eq(1)]
+                m.d.comb += self._goes.eq(1)
                 with m.If(~self._fresh):
                     m.d.sync += self._rows.eq(self._rows - 1)
                     with m.If(self._rows == 0):
-                        m.next = "Segment"
+                        self._go(m, "Segment")
             self._refuse_segment(m)
         with m.State("End"):
             with m.If(~self._none_left):
                 self._refuse(m, Reason.BAD_LENGTH)
             with m.Elif(self.room):
                 m.d.comb += self._mark.eq(1)
-                m.next = "Header"
+                self._go(m, "Header")
 
     def _refuse_segment(self, m: Module) -> None:
         with m.If(self._wrong):

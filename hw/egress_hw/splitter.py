@@ -67,6 +67,9 @@ class Splitter(wiring.Component):
     AFTER_HEADER = "Check"
     """The state after a record's header: a subclass may have more before the check."""
 
+    TOLD: tuple[str, ...] = ()
+    """States that a subclass wants to know from a register of their own, `_inside_of`."""
+
     i: stream.Interface
     setting: data.View
     record: stream.Interface
@@ -133,6 +136,7 @@ class Splitter(wiring.Component):
         self._begin, self._ends = Signal(), Signal()
         self._number_after = Signal(32)
         self._record_begins = Signal()
+        self._inside_of = {state: Signal(name=f"in_{state.lower()}") for state in self.TOLD}
         self._place(m)
         self._account(m)
         self._reason = Signal(4)
@@ -156,14 +160,14 @@ class Splitter(wiring.Component):
             self._walk(m)
             with m.State("Restart"):
                 m.d.comb += self._restart.eq(1)
-                m.next = "Advance"
+                self._go(m, "Advance")
             with m.State("Advance"):
                 m.d.comb += self._advance.eq(1)
-                m.next = "Report"
+                self._go(m, "Report")
             with m.State("Report"):
                 m.d.comb += self.fault.eq(self._reason)
                 m.d.sync += self.stop.eq(1)
-                m.next = "Halt"
+                self._go(m, "Halt")
             with m.State("Halt"):
                 pass
         return m
@@ -175,14 +179,20 @@ class Splitter(wiring.Component):
         """Add the states from ``Segment`` on that take a record's segments to ``Header``."""
         raise NotImplementedError
 
+    def _go(self, m: Module, state: str) -> None:
+        """Let a state be the next."""
+        m.next = state
+        for told, inside in self._inside_of.items():
+            m.d.sync += inside.eq(told == state)
+
     def _refuse(self, m: Module, reason: Reason, *, here: bool = False) -> None:
         """Stop: what is wrong is the segment after the last that began, or ``here`` that one."""
         m.d.sync += self._reason.eq(reason)
-        m.next = "Report" if here else "Advance"
+        self._go(m, "Report" if here else "Advance")
 
     def _refuse_header(self, m: Module, reason: Reason) -> None:
         m.d.sync += self._reason.eq(reason)
-        m.next = "Restart"
+        self._go(m, "Restart")
 
     def _place(self, m: Module) -> None:
         """Count segments, and follow the lane and slot that the next one goes to."""
@@ -279,7 +289,7 @@ class Splitter(wiring.Component):
             m.d.sync += index.eq(index + 1)
             with m.If(index == FIXED_WORDS + header.fields.count):
                 m.d.sync += index.eq(0)
-                m.next = self.AFTER_HEADER
+                self._go(m, self.AFTER_HEADER)
             with m.If(index == 0):
                 with m.If(~self._word_is[1] | (self._padded & ~self._word_heads)):
                     self._refuse_header(m, Reason.BAD_MAGIC)
@@ -299,16 +309,16 @@ class Splitter(wiring.Component):
             m.d.sync += self._reason.eq(Reason.BUFFER_TOO_SMALL)
         with m.Elif(self._short):
             m.d.sync += self._reason.eq(Reason.BAD_LENGTH)
-        m.next = "Enter"
+        self._go(m, "Enter")
 
     def _enter_record(self, m: Module) -> None:
         with m.If(self._reason.any()):
-            m.next = "Restart"
+            self._go(m, "Restart")
         with m.Else():
             m.d.comb += [self._record_begins.eq(1), self._restart.eq(1)]
             m.d.sync += self.record.valid.eq(1)
             m.d.sync += self._parity.eq(~self._parity)
-            m.next = "Segment"
+            self._go(m, "Segment")
 
 
 class WordSplitter(Splitter):
@@ -392,7 +402,7 @@ class WordSplitter(Splitter):
             with m.Elif(self.i.valid & share.valid & ~self._full):
                 m.d.comb += [self.i.ready.eq(1), self.valid.eq(1), self._begin.eq(1)]
                 m.d.sync += final.eq(share.payload.final)
-                m.next = "Payload"
+                self._go(m, "Payload")
             m.d.comb += self.blocked.eq(self.i.valid & self._full)
         with m.State("Payload"):
             m.d.comb += self.payload.eq(1)
@@ -403,11 +413,11 @@ class WordSplitter(Splitter):
             with m.Elif(self.i.valid):
                 m.d.comb += [self.i.ready.eq(1), self.valid.eq(1)]
                 with m.If(self.last):
-                    m.next = "Segment"
+                    self._go(m, "Segment")
                     with m.If(final):
-                        m.next = "End"
+                        self._go(m, "End")
         with m.State("End"):
             with m.If(self._none_left):
-                m.next = "Header"
+                self._go(m, "Header")
             with m.Else():
                 self._refuse(m, Reason.BAD_LENGTH)

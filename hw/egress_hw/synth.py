@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +29,7 @@ from egress_hw.floorplan import floorplan
 from egress_hw.resources import Resources, summarize
 from egress_hw.tools import Progress, ToolError, run, tool_version
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 # nextpnr's log tells what a design needs before it tries to place it.
 _USE = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%$", re.MULTILINE)
@@ -90,6 +91,7 @@ def place_and_route(
     folder = _synthesize(design, place, cache, timeout_s, tell)
     netlist = json.loads((folder / "top.json").read_text())
     module = netlist["modules"]["top"]
+    cut_carries(module)
     plan = floorplan(module["cells"], place)
     for cell, block in plan.items():
         module["cells"][cell]["attributes"]["BEL"] = block
@@ -99,6 +101,22 @@ def place_and_route(
         if "too_large" in reports[-1]:
             break
     return summarize(module, place, tuple(seeds), reports, lanes)
+
+
+def cut_carries(module: dict[str, Any]) -> None:
+    """Leave carry outputs unconnected that nothing reads.
+
+    nextpnr brings the end of every chain of an ECP5's carries out to where it could be read, in two
+    more LUTs, if there is as much as a wire.
+    """
+    read = Counter(bit for port in module["ports"].values() for bit in port["bits"])
+    for cell in module["cells"].values():
+        for port, bits in cell["connections"].items():
+            if cell["port_directions"][port] == "input":
+                read.update(bits)
+    for cell in module["cells"].values():
+        if cell["type"] == "CCU2C" and not any(read[bit] for bit in cell["connections"]["COUT"]):
+            cell["connections"]["COUT"] = ["x"]  # the port must be there
 
 
 def _design(component: wiring.Component, place: Board) -> str:

@@ -119,6 +119,19 @@ def test_accumulator_is_counted_without_its_wrapper(tmp_path, target, least_mhz,
     assert set(found.parts) <= {"itself"}
 
 
+def test_carries_that_nothing_reads_are_cut():
+    def carry(into, out_of):
+        return {
+            "type": "CCU2C",
+            "port_directions": {"CIN": "input", "COUT": "output"},
+            "connections": {"CIN": [into], "COUT": [out_of]},
+        }
+
+    cells = {"first": carry("0", 1), "second": carry(1, 2), "told": carry(1, 3)}
+    synth.cut_carries({"ports": {"o": {"direction": "output", "bits": [3]}}, "cells": cells})
+    assert [cells[name]["connections"]["COUT"] for name in cells] == [[1], ["x"], [3]]
+
+
 class Slots(wiring.Component):
     """Memory of a lane: a register after a port of which collisions mean nothing, and another."""
 
