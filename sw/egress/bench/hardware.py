@@ -164,7 +164,7 @@ def _measure(row: Row, seeds: Sequence[int], tell: Callable[[str], None]) -> Mea
         found = place_and_route(
             row.factory,
             row.board,
-            seeds=seeds[: row.placements],
+            seeds=seeds,
             freq_mhz=row.freq_mhz,
             timeout_s=TIMEOUT_S,
             progress=tell,

@@ -14,9 +14,6 @@ from egress_hw.shapes import AllOffsets, FewBits
 from egress_hw.signatures import MANY_LANES, Output
 from egress_hw.yardsticks import BitSerialDecoder, NaiveDecoder
 
-LARGE_LANES = 32
-"""Cores of as many lanes are placed once."""
-
 LARGE_MHZ = 135.0
 """What their placement aims at: if at more, too many wires are short of time, and the router does
 not come to an end."""
@@ -64,8 +61,6 @@ class Row:
     weights_per_cycle : float
     full_rate_bits : float or None
         Bits a weight up to which the bus keeps the lanes busy; None if there is no bus.
-    placements : int or None
-        At most so many, where one takes an hour.
     freq_mhz : float or None
         What placement aims at, if not at the family's default.
     """
@@ -77,7 +72,6 @@ class Row:
     lanes: int | None = None
     weights_per_cycle: float = 1.0
     full_rate_bits: float | None = None
-    placements: int | None = None
     freq_mhz: float | None = None
 
 
@@ -100,7 +94,6 @@ def core(board_name: str, lanes: int) -> Row:
         lanes=lanes,
         weights_per_cycle=lanes,
         full_rate_bits=bus / lanes,
-        placements=1 if lanes >= LARGE_LANES else None,
         freq_mhz=LARGE_MHZ if lanes > MANY_LANES else None,
     )
 
