@@ -1,7 +1,7 @@
 """Functional coverage: what the streams of the benches use, and what happens in cores meanwhile.
 
-Each source of streams runs through two cores in the engine "fast", every weight compared. A bin is
-filled by a stream that has what it names and was decoded as it should be, or by a signal of the
+Each source of streams runs through three cores in the engine "fast", every weight compared. A bin
+is filled by a stream that has what it names and was decoded as it should be, or by a signal of the
 core (`egress_sim.coverage_probes`). ``python -m egress_sim.coverage`` runs all, prints the table,
 ``--docs FILE`` puts it into a page; both end with 1 if a bin is empty.
 """
@@ -32,8 +32,9 @@ from egress_sim.shape import Shape
 SHAPES = (
     Shape(lanes=2, output="bfloat16", max_level_bits=16, buffer=9, bus=64),
     Shape(lanes=1, output="float32", max_level_bits=16, buffer=9, contexts=2, window=10),
+    Shape(lanes=2, output="bfloat16", max_level_bits=16, buffer=9, bus=64, contexts=8),
 )
-"""Of the cores: with several loaders and with one, and both numbers of contexts."""
+"""Of the cores: with several loaders and with one, and all numbers of contexts."""
 
 SOURCES = ("golden", "hostile", "faults", "settings", "refusals")
 """The files of ``bitstreams``; `egress_sim.faults`; `records_of_settings`, and these with wrong

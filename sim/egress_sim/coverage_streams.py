@@ -28,8 +28,8 @@ PLAIN_SETTINGS = (
 )
 """In which there is a codeword for all small levels."""
 
-SEVERAL_ROUNDS = 24
-"""Segments: full rounds of up to 8 of them."""
+SEVERAL_ROUNDS = 48
+"""Segments: full rounds of up to 16 of them, if none is missing."""
 
 LONG_RUNS = (9, 15, 6)
 """Numbers of a code for the longest runs."""
@@ -57,6 +57,7 @@ def records_of_settings(seed: int = 1, buffer: int = 9) -> list[bytes]:
             record, count = _record(rng, segments[: rng.randint(1, 9)], level_bits, buffer)
             records.append(record)
             del segments[:count]
+    records += _rounds(rng, buffer)
     rng.shuffle(records)
     return records
 
@@ -68,8 +69,17 @@ def _places(rng: random.Random, buffer: int) -> Iterator[bytes]:
     yield _record(rng, [(raw, [7] * (4 << buffer))] * 8, 8, buffer)[0]
     for bits in range(1, 33):
         yield _record(rng, [(Setting(Mode.RAW, 0), ([1, 0] * 16)[:bits])], 8, buffer)[0]
-    for _ in range(8):
-        some = [(rng.choice(PLAIN_SETTINGS), _small_levels(rng)) for _ in range(SEVERAL_ROUNDS)]
+
+
+def _rounds(rng: random.Random, buffer: int) -> Iterator[bytes]:
+    """Make records of several rounds, that end in all contexts.
+
+    Their segments have 30 weights, or few: then the next one begins soon.
+    """
+    for missing in 5 * [*range(0, 16, 2), 0]:
+        count = SEVERAL_ROUNDS - missing
+        weights = rng.choice((30, 30, rng.randint(1, 8)))
+        some = [(rng.choice(PLAIN_SETTINGS), _small_levels(rng)[:weights]) for _ in range(count)]
         yield _record(rng, some, 8, buffer)[0]
 
 

@@ -17,7 +17,7 @@ BITSTREAMS = Path(__file__).parents[2] / "bitstreams"
 
 
 @pytest.mark.cocotb
-@pytest.mark.parametrize("shape", coverage.SHAPES, ids=lambda shape: f"{shape.lanes} lanes")
+@pytest.mark.parametrize("shape", coverage.SHAPES, ids=lambda shape: f"{shape.contexts} contexts")
 def test_the_benches_streams_fill_every_bin(shape):
     measured = coverage.measure(shape, BITSTREAMS)
     assert not measured.empty
