@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from egress.costs import FORBIDDEN, Floats, codeword_lengths, segment_costs
+from egress.costs import FORBIDDEN, Floats, codeword_lengths, magnitudes, segment_costs
 from egress.pack import Ints
 from egress.record import MAX_SETTINGS
-from egress.search import ORDERS, Family, best_setting, waits
+from egress.search import ORDERS, SECOND_BITS, Family, best_setting, waits
 from egress.setting import Mode, Setting
 from egress.statistics import Statistics
 
@@ -149,7 +149,9 @@ class _Pool:
 
     def _waits(self, setting: Setting) -> Ints:
         s = self._statistics
-        if self._family != "steady" or setting.mode is not Mode.PLAIN:
+        if self._family == "single" and setting.mode in (Mode.ZERO_RUN, Mode.JOINT):
+            return (SECOND_BITS * magnitudes(s, setting)).astype(np.int64)
+        if self._family not in ("steady", "single") or setting.mode is not Mode.PLAIN:
             return np.zeros(len(s.counts), np.int64)
         segment, symbol = s.symbol_tail.T
         found = s.symbols @ waits([setting], np.arange(s.symbols.shape[1]))[0]

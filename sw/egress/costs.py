@@ -31,10 +31,17 @@ class Costs:
     codewords: Ints
 
 
+def magnitudes(statistics: Statistics, setting: Setting) -> Ints:
+    """Levels of each segment whose magnitude is a codeword of its own, in a mode of runs."""
+    s = statistics
+    short = s.symbols[:, setting.magnitude_base :].sum(axis=1, dtype=np.int64)
+    return short + np.bincount(s.symbol_tail[:, 0], minlength=len(s.counts))
+
+
 def segment_costs(statistics: Statistics, setting: Setting) -> Costs:
     """Exact bits and codewords of each segment in ``setting``."""
     s = statistics
-    segments, size = s.symbols.shape
+    size = s.symbols.shape[1]
     if setting.mode is Mode.RAW:
         bits = s.counts * (setting.order + 1)
         bits += FORBIDDEN * s.symbols[:, 2 << setting.order :].any(axis=1)
@@ -52,8 +59,7 @@ def segment_costs(statistics: Statistics, setting: Setting) -> Costs:
     lengths[base:] = codeword_lengths(magnitude, np.arange(max(0, size - base)))
     bits = _count(s, lengths, magnitude, base)
     joint = setting.mode is Mode.JOINT
-    codewords = s.symbols[:, base:].sum(axis=1, dtype=np.int64)
-    codewords += np.bincount(s.symbol_tail[:, 0], minlength=segments)
+    codewords = magnitudes(s, setting)
 
     if setting.stride is None:
         bits += FORBIDDEN * (codewords > 0)

@@ -11,7 +11,7 @@ from egress.costs import FORBIDDEN
 from egress.pack import Levels
 from egress.quantize import DEFAULT_STEP, step_to_bits
 from egress.record import MAX_SEGMENT_WEIGHTS, PROFILES, Header
-from egress.search import Family
+from egress.search import SINGLE_LANES, Family
 from egress.setting import Setting, max_level
 from egress.statistics import Statistics, gather
 from egress.write import write_segments
@@ -69,7 +69,8 @@ def encode(
     lanes : int
         Lanes of the core that the record is meant for (any core decodes it): segments are made
         equal, their number a multiple of the lanes, and long codewords rare
-        (`egress.search.STEADY_BITS`), so that no lane waits for another.
+        (`egress.search.STEADY_BITS`), so that no lane waits for another; for very many, weights
+        of two codewords, too (`egress.search.SINGLE_LANES`).
     segment_weights : int or None
         Weights a segment; by default as many as fit the profile's buffer. Give a divisor of the
         row length to keep segments within matrix rows.
@@ -156,7 +157,9 @@ def lay_out(
 
     if not 1 <= lanes <= MAX_LANES:
         raise ValueError(f"lanes must be within 1..{MAX_LANES}, not {lanes}")
-    family: Family = "steady" if code == "auto" and lanes > 1 else code
+    family: Family = code
+    if code == "auto" and lanes > 1:
+        family = "single" if lanes > SINGLE_LANES else "steady"
     layout = Header(
         level_bits=level_bits,
         step_bits=step_to_bits(step),

@@ -17,9 +17,10 @@ from egress.pack import Ints, slots_of
 from egress.setting import MAX_RUN, STRIDES, THRESHOLDS, WINDOW_BITS, Mode, Setting
 from egress.statistics import MAX_SYMBOLS, RUNS, Statistics
 
-Family = Literal["auto", "eg", "steady"]
+Family = Literal["auto", "eg", "steady", "single"]
 """``auto``: every mode of the format. ``eg``: pure exp-Golomb, plain mode with head 0. ``steady``:
-as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for."""
+as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for.
+``single``: as ``steady``, and weights of a single codeword where that costs little."""
 
 STEADY_ZEROS, STEADY_BITS = 7, 12
 """Codewords of more zeros, or longer, take a lane two steps or more. Without runs these are never
@@ -27,6 +28,13 @@ made up for, and one lane that waits makes all others wait: in ``steady`` such a
 `_WAIT` bits more."""
 
 _WAIT = 64
+
+SINGLE_LANES = 256
+"""Records for more lanes are for large cores, in whose queues few codewords wait: weights that come
+as fast as codewords do not even out there. In ``single`` the second codeword of a weight, its
+magnitude, counts as `SECOND_BITS` bits more."""
+
+SECOND_BITS = 1
 
 ORDERS = range(14)
 _RUN_ORDERS = range(10)
@@ -240,7 +248,7 @@ def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Fami
     in_tail = member[s.symbol_tail[:, 0]]
     table = s.symbols[member].sum(axis=0, dtype=np.int64)
     listed = s.symbol_tail[in_tail, 1].astype(np.int64)
-    codes = {"auto": "plain"}.get(family, family)
+    codes = {"auto": "plain", "single": "steady"}.get(family, family)
     best = _cheapest(codes, _Histogram.of(table, listed))
     if family == "eg":
         return best[1]
@@ -255,7 +263,11 @@ def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Fami
     levels = int(runs.sum()) + len(tail)
 
     def magnitude(base: int) -> tuple[float, Setting]:
-        return _cheapest("magnitude", _Histogram.of(table[base:], listed - base))
+        histogram = _Histogram.of(table[base:], listed - base)
+        bits, code = _cheapest("magnitude", histogram)
+        if family == "single":
+            bits += SECOND_BITS * float(histogram.counts.sum())
+        return bits, code
 
     if 2 * levels <= weights:
         bits, run = _cheapest("run", _Histogram.of(runs.sum(axis=0), tail[:, 1]))

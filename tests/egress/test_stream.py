@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import egress
 from egress import BitstreamError, Mode, Reason, Setting
+from egress.bench.data import generalized_gaussian
 from egress.costs import segment_costs
 from egress.record import Header, crc16, find_segments, pack_segment
 from egress.reference import decode_segment, encode_segment
-from egress.search import STEADY_BITS, STEADY_ZEROS
+from egress.search import SINGLE_LANES, STEADY_BITS, STEADY_ZEROS
 from egress.setting import MAX_RUN
 from egress.statistics import gather
 from tests.egress.strategies import levels_for, settings_of
@@ -304,6 +305,16 @@ def test_codes_for_lanes_have_few_codewords_that_take_a_lane_two_steps():
         bits.append(lengths.mean())
     assert long[1] < 0.0005 < 0.002 < long[0]
     assert bits[1] < 1.005 * bits[0]
+
+
+@pytest.mark.parametrize(("rate", "single"), [(2.72, Mode.PLAIN), (1.54, Mode.JOINT)])
+def test_codes_for_very_many_lanes_give_a_weight_a_codeword_where_that_costs_little(rate, single):
+    # 2.6 bits a weight, where it costs less than a percent, and 1.2, where it would a fifth.
+    levels = generalized_gaussian(rate, 200_000)
+    records = [egress.encode(levels, lanes=lanes) for lanes in (SINGLE_LANES, SINGLE_LANES + 1)]
+    modes = [{setting.mode for setting in Header.unpack(record).settings} for record in records]
+    assert modes == [{Mode.JOINT}, {single}]
+    assert len(records[1]) < 1.01 * len(records[0])
 
 
 @settings(max_examples=300, deadline=None)
