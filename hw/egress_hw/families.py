@@ -111,12 +111,24 @@ FLOWS: dict[Family, Flow] = {
 }
 
 
+_FEW_RESETS = (
+    "dfflegalize -minsrst 9 -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r "
+    "-cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r -cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x"
+)
+"""Flip-flops of an ECP5 as `synth_ecp5` has them, but for synchronous resets of less than nine.
+
+A tile has two resets. Flip-flops with one of their own, such as yosys makes of a multiplexer with a
+constant, are what a full device has no near place for: some came to lie across half of it.
+"""
+
+
 def synthesis_command(board: Board, top: str = "top") -> str:
     """Give yosys's command that synthesizes module ``top`` for the board's device."""
     # Wide multiplexers (-nowidelut: none) cost a lane a fifth of its LUTs on ECP5, and a naive
     # decoder half of them on Gowin, and gain no clock there.
     if board.family == "ecp5":
-        return f"synth_ecp5 -top {top} -nowidelut"
+        synth = f"synth_ecp5 -top {top} -nowidelut -run"
+        return f"{synth} begin:map_ffs; {_FEW_RESETS}; {synth} map_ffs:"
     if board.family == "gowin":
         kind = board.device.split("-")[0].lower()
         return f"synth_gowin -top {top} -family {kind} -nowidelut"
