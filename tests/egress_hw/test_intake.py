@@ -234,6 +234,17 @@ def test_the_small_one_loads_every_segment(seed):
     assert len(run_small(records, seed=seed, **slow).records) == 4
 
 
+def test_the_small_one_keeps_a_third_record_waiting():
+    # There are settings of two, and slots for four of a segment each.
+    records = [make_record(n, weights=10, segment_weights=10) for n in range(6)]
+    assert len(run_small(records, busy=3000).records) == 6
+
+
+def test_the_small_one_fills_no_slot_that_is_in_use():
+    record = make_record(1, weights=100, segment_weights=10)
+    assert run_small([record], busy=1500).blocked
+
+
 def test_the_small_one_fills_slots_and_uses_half_the_bus():
     full = make_record(1, weights=4 * 128, segment_weights=128, choices=(Setting(Mode.RAW, 7),))
     result = run_small([full])
