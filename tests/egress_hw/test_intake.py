@@ -67,6 +67,13 @@ def test_a_segment_may_fill_its_slot(lanes, bus):
     assert len(result.closed) == 4
 
 
+@pytest.mark.parametrize(("lanes", "bus"), [(1, 32), (2, 64)])
+def test_a_third_record_is_kept_waiting(lanes, bus):
+    # There are settings of two, and slots for more groups.
+    records = [make_record(n, weights=10, segment_weights=10) for n in range(8)]
+    assert len(run(records, lanes, bus, busy=400).records) == 8
+
+
 def steady(lanes, bus, sizes, contexts=4, buffer=9):
     """Share of the bus that is used between the first and the last beats of long segments."""
     settings = (Setting(Mode.RAW, 7),)

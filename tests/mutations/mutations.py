@@ -148,7 +148,6 @@ MUTATIONS = (
     Mutation("sequencer", "state.stale == 0", "1", "what was valid before"),
     Mutation("sequencer", "looked.beat + 1 == ", "looked.beat + 2 == ", "a beat less"),
     Mutation("sequencer", "~ending & (live == 0)", "1", "a record begins in the other"),
-    Mutation("sequencer", "(live == 0) & ~begins", "(live == 0)", "two records begin at once"),
     Mutation("sequencer", "looked.beat.eq(0)", "looked.beat.eq(kept.beat)", "beats go on"),
     Mutation("sequencer", "state.left == 1", "state.left == 2", "a beat less of one lane"),
     Mutation("sequencer", "state.left - 1", "state.left - 2", "every other beat of one lane"),
