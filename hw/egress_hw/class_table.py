@@ -249,11 +249,13 @@ class ClassTable(wiring.Component):
         # Where the one is found, and in which step.
         place, field, late, rest = Signal(5), Signal(), Signal(), Signal(6)
         m.d.comb += field.eq(second & (zeros == 0))
-        m.d.comb += place.eq((zeros ^ (setting.swap & (zeros[1:] == 0))) - second)
-        m.d.comb += late.eq(~field & place[3:].any())
+        # Before the first two of the plain mode are swapped; a register if one is to spare.
+        unswapped: Any = zeros - second if self._small else Signal(5)
+        m.d.comb += place.eq(unswapped ^ (setting.swap & (zeros[1:] == 0)))
+        m.d.comb += late.eq(~field & unswapped[3:5].any())
         # Bits that earlier steps have passed.
         passed = Signal(5)
-        m.d.comb += passed.eq(Mux(late, place & 0b11000, 0))
+        m.d.comb += passed.eq(Mux(late, unswapped & 0b11000, 0))
         m.d.sync += rest.eq(length - passed)
         placed: Any = Signal(data.StructLayout({"place": 3, "late": 1, "passed": 5}))
         m.d.comb += [placed.place.eq(place), placed.late.eq(late), placed.passed.eq(passed)]
@@ -298,6 +300,8 @@ class ClassTable(wiring.Component):
         with m.FSM():
             with m.State("Code"):
                 m.d.sync += [zeros.eq(0), far.eq(0), grows.eq(0), step.eq(step + 1)]
+                if not self._small:
+                    m.d.sync += unswapped.eq(second.replicate(5))  # 0 - second
                 m.d.sync += [symbols.eq(Mux(first_half & ~raw, 3, 1)), left.eq(first + (run | raw))]
                 m.d.sync += suffix.eq(first_half & ~raw)
                 # With its zeros and its one, as they are counted in this code.
@@ -327,6 +331,8 @@ class ClassTable(wiring.Component):
             with m.State("Next"):
                 m.d.comb += adds.eq(1)
                 m.d.sync += [step.eq(0), zeros.eq(zeros + 1), grows.eq(reached)]
+                if not self._small:
+                    m.d.sync += unswapped.eq(unswapped + 1)
                 m.next = "Class"
                 with m.If(~raw):
                     # A value or size that is too large to tell makes all that follow bad.

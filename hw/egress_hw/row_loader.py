@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from egress_hw.bits import choose_late
 from egress_hw.loader import Loader, close_layout, store_layout
 from egress_hw.memories import queue_block
 from egress_hw.row_splitter import place_layout
@@ -78,13 +79,14 @@ class RowLoader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         columns = self._columns
-        valid, done = Signal(), Signal()
-        row = self._queue(m, platform, valid, done)
+        # A row is done if something of it is done and that is its last.
+        valid, done, go, ends = Signal(), Signal(), Signal(), Signal()
+        row = self._queue(m, platform, valid, go, ends)
 
         # The column that is looked at: that of the row's place when it is new, then the next.
         fresh, after, column = Signal(), Signal(range(columns)), Signal(range(columns))
         at_end = Signal()  # `after` is the last
-        place, word, go = row.place, Signal(WORD_BITS), Signal()
+        place, word = row.place, Signal(WORD_BITS)
         words = [row.words.word_select(columns - 1 - c, WORD_BITS) for c in range(columns)]
         m.d.comb += [column.eq(Mux(fresh, place.column, after)), word.eq(Array(words)[column])]
         m.d.comb += go.eq(valid & ~self.stop)
@@ -125,7 +127,7 @@ class RowLoader(wiring.Component):
         # The same as `last` or the last column, in fewer LUTs one behind the other.
         at_once = place.mark | (fresh & (place.column == columns - 1))
         here = Mux(fresh, loader.last & ~place.begins, loader.last | at_end)
-        m.d.comb += done.eq(go & (at_once | here))
+        m.d.comb += [ends.eq(at_once | here), done.eq(go & ends)]
         # As the loader does: a segment is closed in the fourth cycle after its last store.
         closing, early = Signal(3), Signal(len(count))
         m.d.sync += closing.eq(Cat(last, closing))
@@ -139,20 +141,27 @@ class RowLoader(wiring.Component):
         m.d.comb += self.done.eq(loader.done | marks[-1])
         return m
 
-    def _queue(self, m: Module, platform: object, valid: Signal, done: Signal) -> Any:
-        """Queue the rows, and return one until it is ``done``."""
+    def _queue(self, m: Module, platform: object, valid: Signal, go: Signal, ends: Signal) -> Any:
+        """Queue the rows, and return one until ``go`` and ``ends``."""
+        # With fewer contexts clocks are lower, and what a place tells is wanted nearby.
+        device = platform if self._contexts > 4 else None
         layout = data.StructLayout({"words": len(self.words), "place": self.place.shape()})
         written, taken = Signal(range(ROWS_DEPTH)), Signal(range(ROWS_DEPTH))
         following = Signal(range(ROWS_DEPTH), init=1)  # after `taken`
         count = Signal(range(ROWS_DEPTH + 1))
         front_valid, give, fetch = Signal(), Signal(), Signal()
         waits, fetched = Signal(), Signal()
-        m.d.comb += give.eq(done | ~valid)
-        m.d.comb += fetch.eq(waits & (give | ~front_valid))
+        free = ~valid | ~front_valid
+        m.d.comb += give.eq((go & ends) | ~valid)
+        m.d.comb += fetch.eq(waits & ((go & ends) | free))
         # What was written in the cycle before can be read. The row that is shown is far from here:
         # what depends on it is decided last.
-        more = Mux(fetch, written != following, written != taken)
-        m.d.sync += [waits.eq(self.en | more), fetched.eq(fetch)]
+        kept, left = (
+            self.en | Mux(fetches, written != following, written != taken)
+            for fetches in (waits & free, waits)
+        )
+        more = choose_late(m, device, "more", Cat(go, ends), kept, left)
+        m.d.sync += [waits.eq(more), fetched.eq(fetch)]
         m.d.sync += self.room.eq(count < ROWS_DEPTH - ROWS_SLACK)
         with m.If(self.en):
             m.d.sync += written.eq(written + 1)
@@ -168,8 +177,7 @@ class RowLoader(wiring.Component):
             m.d.sync += valid.eq(front_valid)
         return queue_block(
             m,
-            # With fewer contexts clocks are lower, and what a place tells is wanted nearby.
-            platform if self._contexts > 4 else None,
+            device,
             "rows",
             shape=layout,
             fetch=fetch,

@@ -214,6 +214,9 @@ class RowSplitter(Splitter):
         # The cycle after a segment began; the column of its header, plus one.
         self._fresh = Signal()
         self._header_at = Signal(range(columns + 1))
+        # Of a segment of few words: the next header is not in the same row.
+        self._crosses = Signal()
+        within = self._at_word[16 : 18 + log] + self._at + 1
         m.d.comb += self._look.eq(self._fresh)
         m.d.sync += self._fresh.eq(self._begin)
         with m.If(self._record_begins):
@@ -221,6 +224,7 @@ class RowSplitter(Splitter):
         with m.If(self._begin):
             m.d.sync += [self._upper.eq(self._at_word[16:]), self._final.eq(share.payload.final)]
             m.d.sync += [self._header_at.eq(self._at + 1), self._tail_gone.eq(0)]
+            m.d.sync += self._crosses.eq(within[log:].any())
         # Rows are counted from that of the header, which is one, and another goes in this cycle.
         planned = Signal(signed(14))
         with_it, alone = (self._header_at - times * columns for times in (3, 2))
@@ -238,7 +242,6 @@ class RowSplitter(Splitter):
             self._go(m, "Sum on")
         with m.State("Sum on"):
             self._go(m, "Check")
-        log = self._log
         with m.State("Segment"):
             with m.If(self._final):
                 with m.If(~self._tail | self._ready):
@@ -256,10 +259,7 @@ class RowSplitter(Splitter):
                     m.d.sync += self._tail_gone.eq(1)
             m.d.comb += self.blocked.eq(self._row_valid & self._full & ~self._final)
         with m.State("Plan"):
-            # Of few words: the next header may be in the same row.
-            within = Signal(log + 3)
-            m.d.comb += within.eq(self._upper[: log + 2] + self._header_at)
-            with m.If(within[log:].any()):
+            with m.If(self._crosses):
                 m.d.comb += self._done_by[2].eq(1)
             with m.Else():
                 m.d.sync += self._tail_gone.eq(1)

@@ -142,7 +142,7 @@ MUTATIONS = (
     Mutation("class_table", "Mux(joint, 4, 2)", "Mux(joint, 3, 2)", "magnitudes are off"),
     Mutation("class_table", "symbols.eq(Mux(half, 3, 1))", "symbols.eq(1)", "half classes"),
     Mutation("class_table", "length[5] & (length[:5].any() | second)", "length[5]", "32 bits"),
-    Mutation("class_table", "zeros ^ (setting.swap & (", "zeros ^ (0 & (", "no swap"),
+    Mutation("class_table", "unswapped ^ (setting.swap & (", "unswapped ^ (0 & (", "no swap"),
     Mutation("class_table", "grows.eq(reached)", "grows.eq(0)", "suffixes grow once"),
     # Lanes and what they do in step.
     Mutation("sequencer", "state.stale == 0", "1", "what was valid before"),
