@@ -1,5 +1,8 @@
 """Loading of segments: words into the memories of lanes, checked by their CRC as they pass."""
 
+from collections import Counter
+from itertools import combinations
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -55,6 +58,30 @@ def crc_after(crc: Value, byte: Value) -> Value:
     return Cat(mixed, crc[:8]) ^ (mixed << 5) ^ (mixed << 12)[:16]
 
 
+def crc_after_zeros(m: Module, crc: Value) -> Value:
+    """CRC-16/IBM-3740 after four bytes of zeros: 16 XORs, each of three LUTs' time.
+
+    What several of them have of 4 bits is shared.
+    """
+    left = [{n for n in range(16) if crc16(bytes(4), 1 << n) >> bit & 1} for bit in range(16)]
+    sums: list[list[Value]] = [[] for _ in left]
+    while True:
+        uses = Counter(four for bits in left for four in combinations(sorted(bits), 4))
+        four, count = uses.most_common(1)[0]
+        if count == 1:
+            break
+        shared = Signal(name="_".join(("sum", *map(str, four))))
+        m.d.comb += shared.eq(Cat(crc[n] for n in four).xor())
+        for bits, terms in zip(left, sums, strict=True):
+            if bits.issuperset(four):
+                bits.difference_update(four)
+                terms.append(shared)
+    return Cat(
+        Cat(*terms, Cat(crc[n] for n in bits).xor()).xor()
+        for bits, terms in zip(left, sums, strict=True)
+    )
+
+
 class WordChecker(wiring.Component):
     """CRC of the words of a header or segment, a word a cycle, and whether it is as it must be.
 
@@ -106,10 +133,11 @@ class WordChecker(wiring.Component):
             # The CRC is linear: what the word adds to it is computed before, half by half.
             high, both, first_low = Signal(16), Signal(16), Signal(16)
             m.d.sync += [high.eq(self._after(m, zero, self.word[16:])), first_low.eq(self.low)]
-            m.d.sync += both.eq(self._after(m, high, first_low))
-            state = self._after(m, self._after(m, crc, zero), zero)
-            begun = self._constant(0xFFFF)
-            after = Mux(self._delayed(m, start), begun, state) ^ both
+            begins = Signal(2)
+            m.d.sync += begins.eq(Cat(start, begins))
+            begun = Const(crc16(bytes(4)), 16) & begins[0].replicate(16)
+            m.d.sync += both.eq(self._after(m, high, first_low) ^ begun)
+            after = crc_after_zeros(m, crc) & ~begins[1].replicate(16) ^ both
             low, field = self._delayed(m, low), self._delayed(m, valid & field)
             valid = self._delayed(m, valid)
         else:
@@ -130,10 +158,6 @@ class WordChecker(wiring.Component):
             m.d.comb += after.eq(crc_after(state, byte))
             state = after
         return state
-
-    def _constant(self, value: int) -> Const:
-        """CRC after four bytes of zeros."""
-        return Const(crc16(bytes(4), value), 16)
 
     def _delayed(self, m: Module, value: Value) -> Signal:
         """Value of two cycles before."""
