@@ -18,6 +18,7 @@ from egress.cli.common import (
     add_json,
     need,
     positive,
+    positive_number,
     print_json,
 )
 
@@ -54,6 +55,7 @@ def add_commands(commands: Commands) -> None:
         [
             "egress reproduce table3 --scale tiny -o out/reproduce",
             "egress reproduce table3 --scale small --data data --rows bert",
+            "egress reproduce table3 --scale small --data data --steps 2000 --ratio 0.6",
             "egress reproduce figure2 --scale paper --seeds 1 --device cuda",
         ],
     )
@@ -69,6 +71,14 @@ def add_commands(commands: Commands) -> None:
         "--rows", nargs="+", default=[], metavar="ROW",
         help="only these models or tasks of table3, table4, figure2, figure3 and shape",
     )  # fmt: skip
+    parser.add_argument(
+        "--steps", type=positive,
+        help="of training, instead of the scale's; without --ratio the pull in all is the same",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ratio", type=positive_number,
+        help="of the constraint's pull to the learning rate, instead of the scale's",
+    )  # fmt: skip
     parser.add_argument("--device", help="of torch: cpu, cuda (default: cuda if there is one)")
     parser.add_argument("--threads", type=positive, default=1, help="on a processor (default 1)")
     add_json(parser)
@@ -82,7 +92,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     from egress.reproduce.experiments import EXPERIMENTS, Plan, RowError
     from egress.reproduce.runs import Place
     from egress.reproduce.scales import SCALES as KNOWN
-    from egress.reproduce.scales import suited
+    from egress.reproduce.scales import suited, told
     from egress.reproduce.write import reproduce, write_result
     from egress.tasks import DataError
     from egress.train.loop import bfloat16_is_fast, torch_threads
@@ -93,7 +103,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {chosen}: {error}") from None
-    scale = suited(KNOWN[options.scale], bfloat16=bfloat16_is_fast(device))
+    scale = told(KNOWN[options.scale], steps=options.steps, ratio=options.ratio)
+    scale = suited(scale, bfloat16=bfloat16_is_fast(device))
     names = NAMES if options.experiment == "all" else (options.experiment,)
     results = []
     with torch_threads(options.threads), _progress() as tell:
@@ -107,7 +118,8 @@ def _reproduce(options: argparse.Namespace) -> int:
                 progress=tell,
             )
             try:
-                result = reproduce(name, options.scale, plan, _command(name, plan.seeds, options))
+                command = _command(name, plan.seeds, options)
+                result = reproduce(name, options.scale, plan, command, _variant(options))
             except (DataError, RowError, FloatingPointError) as error:
                 raise InputError(str(error)) from None
             results.append(result)
@@ -125,7 +137,16 @@ def _command(name: str, seeds: int, options: argparse.Namespace) -> str:
     words = ["egress", "reproduce", name, "--scale", options.scale, "--seeds", str(seeds)]
     if options.rows:
         words += ["--rows", *options.rows]
+    words += ["--steps", str(options.steps)] if options.steps else []
+    words += ["--ratio", f"{options.ratio:g}"] if options.ratio else []
     return shlex.join(words) + (" --data FOLDER" if options.data else "")
+
+
+def _variant(options: argparse.Namespace) -> str:
+    """Name what was told instead of the scale's own, for files."""
+    steps = f"steps{options.steps}" if options.steps else ""
+    ratio = f"ratio{options.ratio:g}" if options.ratio else ""
+    return "-".join(filter(None, (steps, ratio)))
 
 
 @contextmanager

@@ -69,6 +69,29 @@ def test_models_are_trained_compressed_and_set_beside_the_paper(short, tmp_path,
     assert {change["label"] for change in result["changes"]} == {"BERT", "Llama"}
 
 
+def test_steps_and_strength_can_be_told(short, tmp_path):
+    options = ["--seeds", "1", "--rows", "bert", "--steps", "8"]
+    assert run(tmp_path, "table3", *options) == 0
+    result, page, _ = read(tmp_path, "table3-tiny-steps8")
+    # Twice the steps, half the ratio: pulled as far.
+    assert [row["ratio"] for row in result["rows"]] == [0, 0.05]
+    assert "train for 8 steps, and are pulled as far" in page
+    assert run(tmp_path, "table3", *options, "--ratio", "0.25") == 0
+    result, page, _ = read(tmp_path, "table3-tiny-steps8-ratio0.25")
+    assert [row["ratio"] for row in result["rows"]] == [0, 0.25]
+    assert result["command"].endswith("--rows bert --steps 8 --ratio 0.25")
+    assert "for 8 steps at a ratio of 0.25" in page
+    # The plain run is that of before.
+    assert len(list((tmp_path / "runs").glob("*.safetensors"))) == 3
+
+
+@pytest.mark.parametrize("ratio", ["0", "-1", "nan", "inf", "much"])
+def test_a_strength_that_is_none_is_refused(tmp_path, capsys, ratio):
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path, "table3", f"--ratio={ratio}")
+    assert f"{ratio!r} is not a positive number" in capsys.readouterr().err
+
+
 def test_runs_are_shared_between_experiments(short, tmp_path):
     assert run(tmp_path, "figure2", "--seeds", "1", "--rows", "bert") == 0
     before = sorted(path.name for path in (tmp_path / "runs").glob("*.safetensors"))
