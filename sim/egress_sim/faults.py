@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from egress.encode import encode
 from egress.errors import BitstreamError, Reason
 from egress.expected import expected_records
-from egress.record import Header, crc16, find_segments
+from egress.record import PROFILES, Header, crc16, find_segments
 from egress_hw.core import Idle
 from egress_hw.tools import Progress
 from egress_sim import runner
@@ -179,13 +179,14 @@ def inject(
 def _records(shape: Shape) -> list[bytes]:
     """Small records of all modes, with whole and partly filled groups, and of one segment."""
     draw = np.random.default_rng(0)
+    profile = next(name for name, buffer in PROFILES.items() if buffer == shape.buffer)
     records = []
     for scale, code in ((0.3, "auto"), (0.8, "auto"), (3.0, "eg"), (12.0, "auto"), (0.1, "auto")):
         for interleave, weights, segment in ((1, 300, 40), (shape.lanes, 411, 25), (1, 30, 64)):
             levels = np.rint(draw.laplace(0, scale, weights)).clip(-127, 127).astype(np.int8)
             options: Any = {"code": code, "interleave": interleave, "segment_weights": segment}
-            records.append(encode(levels, step=2.0**-6, **options))
-    return [record for record in records if Header.unpack(record).buffer <= shape.buffer]
+            records.append(encode(levels, step=2.0**-6, profile=profile, **options))
+    return records
 
 
 def _trial(kind: str, records: list[bytes], draw: np.random.Generator) -> _Trial:

@@ -24,6 +24,13 @@ def test_no_fault_lets_a_wrong_weight_out_or_hangs_the_core():
     assert report.flagged > 1000
 
 
+def test_faults_are_of_records_that_fit_a_small_core():
+    shape = Shape(lanes=1, output="level", max_level_bits=8, buffer=7, contexts=2)
+    report = faults.inject(fast_harness(shape), shape, count=100)
+    assert not report.failures
+    assert report.flagged > 100
+
+
 def test_same_seed_is_the_same_faults():
     harness = fast_harness(SHAPE)
     first, second, third = (faults.inject(harness, SHAPE, count=20, seed=s) for s in (3, 3, 4))
