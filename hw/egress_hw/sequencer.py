@@ -247,7 +247,7 @@ class Sequencer(wiring.Component):
         ends_next = looked.left == 1 if L == 1 else looked.beat + 1 == looked.lengths[-1]
         if deep:
             m.d.sync += last.last.eq(ends_next)
-            last = later(m, last, C - 4, "last")
+            last = later(m, last, C - 4, "last", resets=True)
         elif not late:
             m.d.comb += last.last.eq(ends_next)
         if L > 1:

@@ -118,13 +118,13 @@ class Driver {
   public:
     Vmodel model;
 
+    // A cycle of it is enough.
     void reset() {
         model.rst = 1;
         model.s_axis_tvalid = 0;
         model.m_axis_tready = 0;
-        for (int i = 0; i < 4; i++) step();
-        model.rst = 0;
         step();
+        model.rst = 0;
     }
 
     // Carries a stream. `sink` takes the beats, and says whether all that are expected came.
