@@ -2,6 +2,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
+from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from egress.record import Header
@@ -121,8 +122,12 @@ class Lanes:
         return sum((count > 0) << lane for lane, count in enumerate(ready))
 
 
-def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.0, seed=0):
+def sequence(
+    lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.0, seed=0, before=0
+):
     """Run a sequencer among models of what is around it; returns the cycles of its beats.
+
+    It is reset for a cycle after ``before`` cycles in which all was ready for the first groups.
 
     ``rate`` is that of the lanes in each context. ``gap``, ``full`` and ``unready`` are the parts
     of cycles in which no group comes though it might, there is no room for a beat, and the next
@@ -131,6 +136,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
     rng = random.Random(seed)
     geometry = Geometry(contexts, 9, 5)
     dut = Sequencer(geometry, lanes)
+    reset = Signal()
     model = Lanes(rng, geometry, lanes, rate)
     expected = expected_beats(groups)
     cycles = []
@@ -144,6 +150,18 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
         busy, filled = set(), set()  # slots of groups that have beats left; that are not freed yet
         offered, taken, bank_before = False, False, None
         gave, valid, was_ready = [0] * geometry.popped, 0, False
+        inputs = dut.groups.valid, dut.room, dut.ready, dut.valid
+        for now in range(before):
+            for port in inputs:
+                ctx.set(port, (1 << len(port)) - 1)
+            ctx.set(dut.groups.payload, groups[now % len(groups)].payload(lanes))
+            await ctx.tick()
+        if before:
+            for port in inputs:
+                ctx.set(port, 0)
+            ctx.set(reset, 1)
+            await ctx.tick()
+            ctx.set(reset, 0)
         # Turns begin with the first cycle.
         await ctx.tick().repeat(geometry.told)
         for now in range(limit):
@@ -226,7 +244,7 @@ def sequence(lanes, contexts, groups, *, rate=1.0, gap=0.0, full=0.0, unready=0.
         assert not filled
         assert begun == len(groups)
 
-    simulator = Simulator(dut)
+    simulator = Simulator(ResetInserter({"sync": reset})(dut))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
@@ -289,6 +307,13 @@ def test_many_lanes_wait_for_the_slowest_of_a_beat(contexts):
     # More than are summed up in one step.
     groups = some_groups(random.Random(contexts), 19, contexts, 2, 9)
     sequence(19, contexts, groups, rate=0.7)
+
+
+@each_shape
+@pytest.mark.parametrize("before", [5, 40, 41, 42, 43])
+def test_a_cycle_of_reset_ends_all_that_was_begun(lanes, contexts, before):
+    groups = some_groups(random.Random(before), lanes, contexts, 3, 5)
+    assert sequence(lanes, contexts, groups, before=before) == sequence(lanes, contexts, groups)
 
 
 def test_starved_is_told_where_a_group_is_wanting():

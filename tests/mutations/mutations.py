@@ -152,6 +152,7 @@ MUTATIONS = (
     Mutation("sequencer", "state.left == 1", "state.left == 2", "a beat less of one lane"),
     Mutation("sequencer", "state.left - 1", "state.left - 2", "every other beat of one lane"),
     Mutation("sequencer", "kept.beat < kept.lengths[number]", "0", "all lanes to the end"),
+    Mutation("sequencer", '"last", resets=True', '"last"', "a reset leaves contexts as they were"),
     Mutation("sequencer", "pops | (state.bank != bank)", "pops", "rounds of unequal groups"),
     Mutation("lane_step", "longer.eq(now.zero & ", "longer.eq(now.zero & 0 & ", "half classes"),
     Mutation("lane", "now.go & in_field & bad", "in_field & bad", "what was behind the segment",
