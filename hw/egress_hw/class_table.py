@@ -262,7 +262,9 @@ class ClassTable(wiring.Component):
         placed = later(m, placed, 0 if self._small else 1, "placed")
         m.d.sync += over.eq(length[5] & (length[:5].any() | second))
         fits, take = Signal(), Signal(6)
-        m.d.comb += fits.eq(~placed.late & (rest + triple <= self._window))
+        fits_now = ~placed.late & (rest + triple <= self._window)
+        at_once = m.d.comb if self._small else m.d.sync
+        at_once += fits.eq(fits_now)
         with m.If(over):
             m.d.comb += take.eq(WINDOW_BITS + 1 - placed.passed - second)
         with m.Elif(fits):
@@ -270,7 +272,7 @@ class ClassTable(wiring.Component):
         with m.Elif(~raw & ~field):
             m.d.comb += take.eq(placed.place + 1)
         entry = self.entry
-        m.d.sync += narrow.eq(raw & fits)
+        m.d.sync += narrow.eq(raw & fits_now)
         m.d.comb += [
             entry.done.eq(fits & ~over),
             entry.long.eq(~fits & ~over),
@@ -295,7 +297,6 @@ class ClassTable(wiring.Component):
         m.d.sync += last.eq(zeros == Mux(raw, SOUGHT_BITS - 1, CLASSES - 1))
         reached = Signal()
         # It is looked at when zeros have been the same for some cycles.
-        at_once = m.d.comb if self._small else m.d.sync
         at_once += reached.eq(grows | (zeros == head))
         with m.FSM():
             with m.State("Code"):
