@@ -349,22 +349,40 @@ class _Judge:
         return self._good[record]
 
     def _expected(self, stream: bytes, refusals: list[BitstreamError]) -> Rows:
-        """Rows that software gives for the records before an error of framing."""
+        """Rows that software gives for the records before an error of framing.
+
+        As a core does, it skips the rest of a beat behind a record if that is zero.
+        """
         shape = self.shape
-        width = np.dtype(shape.dtype).itemsize
+        width, bus = np.dtype(shape.dtype).itemsize, shape.bus // 8
         rows = [np.zeros((0, shape.lanes * width + 2 * -(-shape.lanes // 8) + 1), np.uint8)]
-        for record in expected_records(
-            stream,
-            refusals,
-            output=shape.output,
-            max_level_bits=shape.max_level_bits,
-            buffer=shape.buffer,
-        ):
-            beats, _ = record.beats(shape.lanes, shape.contexts)
-            masks = [np.packbits(mask, 1, "little") for mask in (beats.keep, beats.error)]
-            columns = [beats.weights.view(np.uint8), *masks, beats.last[:, None].view(np.uint8)]
-            rows.append(np.concatenate(columns, axis=1))
+        rest = stream + bytes(-len(stream) % bus)
+        while rest:
+            found: list[BitstreamError] = []
+            for record in expected_records(
+                rest,
+                found,
+                output=shape.output,
+                max_level_bits=shape.max_level_bits,
+                buffer=shape.buffer,
+            ):
+                beats, _ = record.beats(shape.lanes, shape.contexts)
+                masks = [np.packbits(mask, 1, "little") for mask in (beats.keep, beats.error)]
+                columns = [beats.weights.view(np.uint8), *masks, beats.last[:, None].view(np.uint8)]
+                rows.append(np.concatenate(columns, axis=1))
+            skipped = _skipped(rest, found, bus)
+            refusals += found[:-1] if skipped else found
+            rest = rest[skipped:] if skipped else b""
         return np.concatenate(rows)
+
+
+def _skipped(stream: bytes, refusals: list[BitstreamError], bus: int) -> int:
+    """Bytes to the end of the beat that zeros fill where a record should begin; 0 if none does."""
+    if not refusals or refusals[-1].reason is not Reason.BAD_MAGIC:
+        return 0
+    begin = (refusals[-1].bit_offset or 0) // 8
+    end = begin + -begin % bus
+    return end if end > begin and not any(stream[begin:end]) else 0
 
 
 def _passes_crc(trial: _Trial) -> bool:

@@ -5,6 +5,7 @@ import pytest
 
 import egress
 from egress.cli import main
+from egress.errors import Reason
 from egress.record import Header, crc16
 from egress_sim import faults
 from egress_sim.shape import Shape
@@ -90,6 +91,16 @@ def test_segment_that_passes_its_crc_is_told_from_a_fault_of_the_core():
     tagged = bytes(changed[at : at + 2]) + bytes(2) + bytes(changed[at + 4 : end])
     changed[at + 2 : at + 4] = crc16(tagged).to_bytes(2, "big")
     assert faults._passes_crc(replace(trial, sent=bytes(changed)))
+
+
+def test_zeros_to_the_end_of_a_beat_are_skipped_as_a_core_skips_them():
+    record = egress.encode(np.full(64, 5, np.int8), profile="tiny", code="eg")
+    assert len(record) % 8 == 4
+    for shape, skipped in ((DEEP, True), (replace(DEEP, bus=32), False)):
+        judge, refusals = faults._Judge(shape), []
+        rows = judge._expected(record + bytes(4) + record, refusals)
+        assert [error.reason for error in refusals] == ([] if skipped else [Reason.BAD_MAGIC])
+        assert len(rows) == (2 if skipped else 1) * len(judge._rows(record))
 
 
 def test_command_tells_what_became_of_the_faults(capsys):
