@@ -8,19 +8,34 @@ from amaranth.lib.wiring import Out
 
 from egress_hw.formal import Bench, Engine, Unbounded
 from egress_hw.formal.bench import leaves
+from egress_hw.geometry import Geometry
+from egress_hw.sequencer import Sequencer
 from egress_hw.status import Status
 from tests.egress_hw.formal.catalogue import Proof, mutated
 
+WITH = {
+    "keep": "pop",
+    "last": "pop",
+    "context": "pop",
+    "odd": "pop",
+    "free.slot": "free.en",
+}
+"""Outputs of a `Sequencer` that mean something only with another one."""
 
-def twins(make: Callable[[], Any]) -> Bench:
+
+def twins(make: Callable[[], Any], settles: int = 0) -> Bench:
     """Compare one that is reset after any cycles with one that is held in reset up to then.
 
-    Payloads are compared while they are valid.
+    Payloads are compared while they are valid. What is told of a lane's orders is on its way for
+    ``settles`` cycles, and is compared after as many.
     """
     bench = Bench()
     m = bench.m
     reset, since = bench.free("reset"), Signal()
+    settled = Signal(range(settles + 1))
     m.d.sync += since.eq(since | reset)
+    with m.If(since & (settled != settles)):
+        m.d.sync += settled.eq(settled + 1)
     used, fresh = make(), make()
     m.submodules.used = ResetInserter(reset & ~since)(used)
     m.submodules.fresh = ResetInserter(~since)(fresh)
@@ -29,29 +44,42 @@ def twins(make: Callable[[], Any]) -> Bench:
         before = bench.free(f"before.{path}", len(now))
         m.d.comb += Value.cast(of_used).eq(Mux(since, now, before))
         m.d.comb += Value.cast(of_fresh).eq(Mux(since, now, 0))
-    for (path, member, value), (_, _, other) in zip(
-        used.signature.flatten(used), fresh.signature.flatten(fresh), strict=True
-    ):
-        if member.flow == Out:
-            same = Value.cast(value) == Value.cast(other)
-            if path[-1] == "payload":
-                same |= ~getattr(used, str(path[0])).valid
-            name = ".".join(map(str, path))
-            bench.watch(f"used.{name}", value)
-            bench.watch(f"fresh.{name}", other)
-            bench.claim(f"{name} is as after power-up", ~since | same)
+    outputs, others = _outputs(used), _outputs(fresh)
+    for name, value in outputs.items():
+        same = Value.cast(value) == Value.cast(others[name])
+        if name.endswith("payload"):
+            same |= ~Value.cast(outputs[name.replace("payload", "valid")])
+        if name in WITH:
+            same |= ~Value.cast(outputs[WITH[name]])
+        if name.startswith("orders"):
+            same |= settled != settles
+        bench.watch(f"used.{name}", value)
+        bench.watch(f"fresh.{name}", others[name])
+        bench.claim(f"{name} is as after power-up", ~since | same)
     return bench
 
 
+def _outputs(dut: Any) -> dict[str, Any]:
+    return {
+        ".".join(map(str, path)): value
+        for path, member, value in dut.signature.flatten(dut)
+        if member.flow == Out
+    }
+
+
 def proof(
-    component: str, engine: Engine, make: Callable[[], Any], wrong: Callable[[], Any]
+    component: str,
+    engine: Engine,
+    make: Callable[[], Any],
+    wrong: Callable[[], Any],
+    settles: int = 0,
 ) -> Proof:
     return Proof(
         "after a reset all outputs are as at power-up, whatever was before",
         component,
         engine,
-        lambda: twins(make),
-        {"a register is not reset": lambda: twins(wrong)},
+        lambda: twins(make, settles),
+        {"a register is not reset": lambda: twins(wrong, settles)},
     )
 
 
@@ -61,6 +89,23 @@ def sticky_status() -> Any:
     return mutated("egress_hw.status", changes).Status(1, 2)
 
 
+def sequencer_proof(lanes: int, contexts: int, engine: Engine, changes: dict[str, str]) -> Proof:
+    geometry = Geometry(contexts, 9, 5)
+    return proof(
+        f"sequencer.Sequencer(lanes={lanes}, contexts={contexts})",
+        engine,
+        lambda: Sequencer(geometry, lanes),
+        lambda: mutated("egress_hw.sequencer", changes).Sequencer(geometry, lanes),
+        settles=2 * contexts,
+    )
+
+
+_FEW = {"live = Signal(range(C + 1))": "live = Signal(range(C + 1), reset_less=True)"}
+_DEEP = {'"last", resets=True': '"last"'}
+
 PROOFS = [
     proof("status.Status(lanes=1, contexts=2)", Unbounded(), lambda: Status(1, 2), sticky_status),
+    sequencer_proof(1, 2, Unbounded(), _FEW),
+    sequencer_proof(1, 4, Unbounded(), _FEW),
+    sequencer_proof(1, 8, Unbounded(), _DEEP),
 ]
