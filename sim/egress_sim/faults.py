@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from egress.encode import encode
 from egress.errors import BitstreamError, Reason
-from egress.expected import expected_records
+from egress.expected import Record, expected_records
 from egress.record import PROFILES, Header, crc16, find_segments
 from egress_hw.core import Idle
 from egress_hw.tools import Progress
@@ -246,7 +246,7 @@ def _run(harness: Path, shape: Shape, visits: list[_Visit]) -> Iterator[_Found]:
     )
     if done.returncode:
         raise runner.SimulationError(f"the simulator died: {done.stderr.decode()}")
-    size = shape.lanes * width + 2 * -(-shape.lanes // 8) + 1
+    size = _row_bytes(shape)
     at = 0
     for _ in visits:
         beats, *rest = _FOUND.unpack_from(done.stdout, at)
@@ -254,6 +254,11 @@ def _run(harness: Path, shape: Shape, visits: list[_Visit]) -> Iterator[_Found]:
         rows = np.frombuffer(done.stdout, np.uint8, beats * size, at).reshape(beats, size)
         at += rows.size
         yield _Found(rows, *rest)
+
+
+def _row_bytes(shape: Shape) -> int:
+    """Bytes of a row: weights, which lanes hold one, which are flagged, whether it is the last."""
+    return shape.lanes * np.dtype(shape.dtype).itemsize + 2 * -(-shape.lanes // 8) + 1
 
 
 class _Judge:
@@ -354,26 +359,29 @@ class _Judge:
         As a core does, it skips the rest of a beat behind a record if that is zero.
         """
         shape = self.shape
-        width, bus = np.dtype(shape.dtype).itemsize, shape.bus // 8
-        rows = [np.zeros((0, shape.lanes * width + 2 * -(-shape.lanes // 8) + 1), np.uint8)]
+        bus = shape.bus // 8
+        rows = [np.zeros((0, _row_bytes(shape)), np.uint8)]
         rest = stream + bytes(-len(stream) % bus)
         while rest:
             found: list[BitstreamError] = []
-            for record in expected_records(
+            records = expected_records(
                 rest,
                 found,
                 output=shape.output,
                 max_level_bits=shape.max_level_bits,
                 buffer=shape.buffer,
-            ):
-                beats, _ = record.beats(shape.lanes, shape.contexts)
-                masks = [np.packbits(mask, 1, "little") for mask in (beats.keep, beats.error)]
-                columns = [beats.weights.view(np.uint8), *masks, beats.last[:, None].view(np.uint8)]
-                rows.append(np.concatenate(columns, axis=1))
+            )
+            rows += [self._rows_of(record) for record in records]
             skipped = _skipped(rest, found, bus)
             refusals += found[:-1] if skipped else found
             rest = rest[skipped:] if skipped else b""
         return np.concatenate(rows)
+
+    def _rows_of(self, record: Record) -> Rows:
+        beats, _ = record.beats(self.shape.lanes, self.shape.contexts)
+        masks = [np.packbits(mask, 1, "little") for mask in (beats.keep, beats.error)]
+        columns = [beats.weights.view(np.uint8), *masks, beats.last[:, None].view(np.uint8)]
+        return np.concatenate(columns, axis=1)
 
 
 def _skipped(stream: bytes, refusals: list[BitstreamError], bus: int) -> int:
