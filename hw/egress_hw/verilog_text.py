@@ -1,7 +1,7 @@
 """The hierarchy of a design as Verilog that is fit to be read.
 
 Only names and layout change: modules that are the same are told once, no name needs an escape, and
-a memory that begins as zeros says so in one line.
+a memory that begins as zeros says so in one line, to simulators only.
 """
 
 import re
@@ -174,15 +174,29 @@ def tidy(verilog: str, top: str, ports: Sequence[str], comments: Mapping[str, st
 
     verilog = _PART.sub(r"\1_\2", verilog)
     verilog = _NET_OF_PORT.sub(r"\1", _LEFT_OVER.sub("", verilog))
-    return _INITIAL.sub(_cleared, _WRITTEN.sub(head, verilog))
+    return clear_at_once(_WRITTEN.sub(head, verilog))
+
+
+def clear_at_once(verilog: str) -> str:
+    """Let memories that begin as zeros do so in a line each, and in simulators only.
+
+    No memory is read for what it begins with: after a reset it holds what was in it. Yosys takes
+    minutes to read ten thousand such words.
+
+    Parameters
+    ----------
+    verilog : str
+        As yosys writes it.
+    """
+    return _INITIAL.sub(_cleared, verilog)
 
 
 def _cleared(found: re.Match[str]) -> str:
     values = _VALUE.findall(found[1])
     name, value = values[0]
-    if set(values) != {(name, value)}:
+    if set(values) != {(name, value)} or not re.fullmatch(r"\d+'\w0+", value):
         return found[0]
     return (
-        f"  initial begin : clear_{name}\n    integer i;\n"
-        f"    for (i = 0; i < {len(values)}; i = i + 1) {name}[i] = {value};\n  end\n"
+        f"`ifndef SYNTHESIS\n  initial begin : clear_{name}\n    integer i;\n"
+        f"    for (i = 0; i < {len(values)}; i = i + 1) {name}[i] = {value};\n  end\n`endif\n"
     )

@@ -17,6 +17,7 @@ from egress_hw import core as core_module
 from egress_hw import tools, verilog
 from egress_hw.axi import AxiCore
 from egress_hw.core import Idle
+from egress_hw.verilog_text import clear_at_once
 from egress_sim.coverage_bins import Bin
 from egress_sim.shape import Shape
 
@@ -64,7 +65,7 @@ class ProbedCore(Elaboratable):
             (work / "core.il").write_text(text)
             script = "read_rtlil core.il; proc; memory_collect; write_verilog -noattr core.v"
             tools.run("yosys", ["-q", "-p", script], work=work)
-            return (work / "core.v").read_text()
+            return clear_at_once((work / "core.v").read_text())
 
     def elaborate(self, platform: object) -> Module:
         """Add the core and the account."""

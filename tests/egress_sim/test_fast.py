@@ -100,7 +100,7 @@ def test_course_of_a_run_without_pauses_is_a_beat_a_cycle(tmp_path):
 
 def test_course_counts_the_weights_of_beats_that_are_not_full(tmp_path):
     # Segments for three lanes of four, then for two.
-    shape = Shape(lanes=4, output="level", max_level_bits=8, buffer=9)
+    shape = Shape(lanes=4, output="bfloat16", max_level_bits=16, buffer=9)
     stream = model_stream(30, 20, segment_weights=10)
     tally, happened = fast.carry(fast_harness(shape), stream, tmp_path, shape)
     assert [weights for _, weights in tally.course] == [*range(3, 31, 3), *range(32, 51, 2)]

@@ -14,10 +14,8 @@ from egress_sim.simulate import fast_harness
 pytestmark = pytest.mark.cocotb
 
 SHAPE = Shape(lanes=4, output="bfloat16", max_level_bits=16, buffer=9)
-
-
 SMALL = Shape(lanes=1, output="level", max_level_bits=8, buffer=7, contexts=2)
-DEEP = Shape(lanes=4, output="level", max_level_bits=8, buffer=6, contexts=8, bus=64)
+DEEP = Shape(lanes=2, output="level", max_level_bits=8, buffer=6, contexts=8, bus=64)
 
 
 @pytest.mark.parametrize(
