@@ -104,14 +104,17 @@ def test_names_need_no_escape_and_say_nothing_of_the_source(text):
 
 def test_memories_are_cleared_in_one_line_that_synthesis_does_not_see(text):
     assert not re.search(r"^ +\w+\[3\] = \d+'", text, re.MULTILINE)
-    assert """
+    assert (
+        """
 `ifndef SYNTHESIS
   initial begin : clear_classes
     integer i;
     for (i = 0; i < 512; i = i + 1) classes[i] = 33'h000000000;
   end
 `endif
-""" in text
+"""
+        in text
+    )
 
 
 def test_two_cores_of_one_design_share_no_name(text):
