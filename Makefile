@@ -28,7 +28,7 @@ demo: $(BUILT)
 	$(BIN)/egress demo --output out
 
 test: $(BUILT)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: $(BUILT)
 	$(BIN)/ruff check
