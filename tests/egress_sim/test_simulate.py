@@ -265,7 +265,7 @@ def test_segments_of_one_word_keep_their_crcs_while_they_wait():
 
 @pytest.mark.cocotb
 def test_window_and_queue_of_the_core_can_be_chosen():
-    stream = model_stream(20_000)
+    stream = model_stream(20_000, profile="small")
     core: dict[str, Any] = {"lanes": 1, "output": "level", "contexts": 2, "buffer": "small"}
     wide = simulate(stream, **core, engine="fast")
     narrow = simulate(stream, **core, engine="fast", window=9, queue=4)
