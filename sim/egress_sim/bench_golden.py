@@ -61,7 +61,7 @@ def golden_beats(header: Header, levels: np.ndarray, configuration: Configuratio
 async def decodes_models_back_to_back(dut: Any, gaps: Any, stalls: Any) -> None:
     """Let all golden files follow each other without a reset; every weight is right.
 
-    With pauses the long ones are left out, which have nothing that others do not.
+    The long ones come without pauses only; `egress_sim.coverage` sends them with pauses.
     """
     bench = await Bench.start(dut, gaps(), stalls())
     records = golden_records(bench.configuration)

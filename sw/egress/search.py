@@ -133,7 +133,7 @@ def _slot_codes() -> list[Setting]:
 def _table(codes: str, size: int) -> Floats:
     """Lengths of the symbols below ``size`` in each of some codes, shape (codes, size)."""
     settings, symbols = _CODES[codes](), np.arange(size)
-    lengths = length_grid(settings, symbols, codes in ("run", "single run"))
+    lengths = length_grid(settings, symbols, codes in _FOLLOWED)
     if codes == "steady":
         lengths += waits(settings, symbols)
     elif codes == "single run":
@@ -149,6 +149,7 @@ _CODES = {
     "run": _run_codes,
     "single run": _run_codes,
 }
+_FOLLOWED = ("run", "single run")  # by a bit that is taken with the codeword
 
 
 def _cheapest(codes: str, histogram: _Histogram) -> tuple[float, Setting]:
@@ -162,7 +163,7 @@ def _cheapest(codes: str, histogram: _Histogram) -> tuple[float, Setting]:
     if not table.all():
         cost = (
             cost
-            + length_grid(settings, histogram.values[~table], codes in ("run", "single run"))
+            + length_grid(settings, histogram.values[~table], codes in _FOLLOWED)
             @ histogram.counts[~table]
         )
     best = int(np.argmin(cost))
@@ -249,14 +250,19 @@ def _cheapest_slots(small: _Histogram, big: _Histogram, single: bool) -> tuple[f
 
 def waits(settings: list[Setting], symbols: Ints) -> Ints:
     """Bits that `STEADY_BITS` adds to codewords in the plain mode, shape (settings, symbols)."""
-    zeros, suffix = class_grid(settings, symbols)
-    return _WAIT * ((zeros > STEADY_ZEROS) | (zeros + 1 + suffix > STEADY_BITS))
+    return _WAIT * _takes_steps(settings, symbols, STEADY_BITS)
 
 
 def long_runs(settings: list[Setting], symbols: Ints) -> Ints:
     """`LONG_BITS` for each codeword of a run or slot that is long, shape (settings, symbols)."""
+    # With the bit behind it.
+    return LONG_BITS * _takes_steps(settings, symbols, SINGLE_STEP_BITS - 1)
+
+
+def _takes_steps(settings: list[Setting], symbols: Ints, most_bits: int) -> NDArray[np.bool_]:
+    """Whether codewords have too many zeros for a step of a lane, or more than so many bits."""
     zeros, suffix = class_grid(settings, symbols)
-    return LONG_BITS * ((zeros > STEADY_ZEROS) | (zeros + 1 + suffix + 1 > SINGLE_STEP_BITS))
+    return (zeros > STEADY_ZEROS) | (zeros + 1 + suffix > most_bits)
 
 
 def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Family) -> Setting:

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,11 @@ import egress
 from egress.beats import Beats
 from egress.expected import expect
 from egress_sim import runner
+from egress_sim import simulate as simulate_module
 from egress_sim.bench_volume import POINTS, Course, Happened
 from egress_sim.result import Mismatch, Tally, result_of
 from egress_sim.shape import Shape
-from egress_sim.simulate import simulate
+from egress_sim.simulate import core_verilog, simulate
 from egress_sim.volume import carry, compare
 
 from .repeater import REPEATER
@@ -272,3 +274,19 @@ def test_window_and_queue_of_the_core_can_be_chosen():
     assert wide.ok
     assert narrow.ok
     assert (wide.window, wide.queue, narrow.window, narrow.queue) == (None, None, 9, 4)
+
+
+@pytest.mark.cocotb
+def test_what_memories_begin_with_does_not_matter(monkeypatch):
+    noisy = []
+
+    def noise(shape, **options):
+        clear = r"(\w+\[i\]) = \d+'\w0+;"
+        text, count = re.subn(clear, r"\1 = {4{$random}};", core_verilog(shape, **options))
+        noisy.append(count)
+        return text
+
+    monkeypatch.setattr(simulate_module, "core_verilog", noise)
+    result = simulate(model_stream(5000, 3, 777, segment_weights=100), **CORE)
+    assert result.ok
+    assert noisy[0] > 4
