@@ -135,6 +135,15 @@ class Geometry:
         """... has told whether there is room for another: with 2 contexts of what was before it."""
         return self.push + self._of(0, 2, 2)
 
+    @property
+    def frees(self) -> bool:
+        """Whether a place in the queue counts from the cycle on in which it becomes free.
+
+        It does with 8 contexts, where that is cycle `begin` of another step. So it is seen a turn
+        earlier.
+        """
+        return self.contexts == 8
+
     # What passes between the sequencer and lanes, in cycles: the more, the farther they may be.
 
     @property

@@ -278,8 +278,9 @@ class Lane(wiring.Component):
             g, self._level_bits, runs=self._runs, joint=self._joint
         )
         self._find(m, queue.found, added, known_then, meant, value, beyond)
+        has_room = later(m, queue.room, 2 * C + g.begin - g.room, "room")
         m.d.comb += [
-            room.eq(later(m, queue.room, 2 * C + g.begin - g.room, "room")),
+            room.eq(has_room | queue.freed if g.frees else has_room),
             queue.contexts.eq(self.contexts),
             queue.pop.eq(self.pop),
             Cat(self.valid, self.magnitude, self.negative, self.error).eq(

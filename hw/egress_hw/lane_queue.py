@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -95,6 +95,9 @@ class LaneQueue(wiring.Component):
     room : Out(1)
         The context in cycle `Geometry.room` may make another step: there will be a place for what
         that finds.
+    freed : Out(1)
+        The context in cycle ``push`` may do so too, for what is popped in this cycle; only with
+        `Geometry.frees`.
     valid : Out(1)
         The context that was in cycle ``push`` has a weight.
     magnitude, negative, error : Out
@@ -105,6 +108,7 @@ class LaneQueue(wiring.Component):
     contexts: Any
     pop: Signal
     room: Signal
+    freed: Signal
     valid: Signal
     magnitude: Signal
     negative: Signal
@@ -123,6 +127,7 @@ class LaneQueue(wiring.Component):
                 "contexts": In(data.ArrayLayout(range(C), C)),
                 "pop": In(1),
                 "room": Out(1),
+                **({"freed": Out(1)} if geometry.frees else {}),
                 "valid": Out(1),
                 "magnitude": Out(level_bits - 1),
                 "negative": Out(1),
@@ -146,24 +151,54 @@ class LaneQueue(wiring.Component):
         advances = self._give(m, early, head, start)
         m.d.comb += next_written.eq(now_written + pushes)
         m.d.comb += next_read.eq(Mux(start, now_written, now_read + advances))
-        # Whether an item waits, and another behind it: compared a cycle before it is needed.
-        before_read = later(m, read, C - 2, "compared")
+        # Two steps are on their way when the next is decided on; and what a third finds, in the
+        # cycle in which it must be known, if that cannot wait.
+        frees, at_once = self._geometry.frees, self._geometry.room == self._geometry.push
+        most = D - (3 if at_once else 2)
+        # Whether an item waits, and another behind it: looked at a cycle before it is needed.
         one, two = Signal(), Signal()
-        m.d.sync += one.eq(before_written != before_read)
-        m.d.sync += two.eq(before_written != (before_read + 1)[:bits])
+        if frees:
+            held, before_held = self._count(m, pushes, advances, start)
+            m.d.sync += [one.eq(before_held > 0), two.eq(before_held > 1)]
+            short = before_held == most + 1
+        else:
+            held, short = (written - read)[:bits], Const(0)
+            before_read = later(m, read, C - 2, "compared")
+            m.d.sync += one.eq(before_written != before_read)
+            m.d.sync += two.eq(before_written != (before_read + 1)[:bits])
         m.d.sync += self.valid.eq(pushes | (~start & Mux(advances, two, one)))
 
         dead, next_dead = Signal(init=1), Signal()
         m.d.sync += dead.eq(next_dead)
         m.d.comb += next_dead.eq(failed | (later(m, dead, C - 1, "dead") & ~start))
-        # Two steps are on their way when the next is decided on; and what a third finds, in the
-        # cycle in which it must be known, if that cannot wait.
-        at_once = self._geometry.room == self._geometry.push
-        fits = ~dead & ((written - read)[:bits] <= D - (3 if at_once else 2))
+        fits = ~dead & (held <= most)
         if at_once:
             fits |= later(m, self.found.start, 1, "starts")
         m.d.sync += self.room.eq(fits)
+        if frees:
+            # One place short of room, but for what is popped.
+            before_dead, nearly = later(m, dead, C - 2, "dead_before"), Signal()
+            m.d.sync += nearly.eq(~before_dead & short)
+            m.d.comb += self.freed.eq(nearly & advances)
         return m
+
+    def _count(
+        self, m: Module, pushes: Value, advances: Value, start: Value
+    ) -> tuple[Signal, Signal]:
+        """Count what waits: after a turn's push and pop, and the same shortly before the next."""
+        C, D = self._geometry.contexts, self._geometry.queue
+        held = Signal(range(D + 1))
+        before = later(m, held, C - 2, "held_before")
+        now = later(m, before, 1, "held_now")
+        with m.If(start):
+            m.d.sync += held.eq(pushes)
+        with m.Elif(pushes & ~advances):
+            m.d.sync += held.eq(now + 1)
+        with m.Elif(~pushes & advances):
+            m.d.sync += held.eq(now - 1)
+        with m.Else():
+            m.d.sync += held.eq(now)
+        return held, before
 
     def _item(self, m: Module) -> tuple[Any, Signal, Signal, Value]:
         """Tell what is pushed, if anything, whether that is an error, and of a segment's start."""

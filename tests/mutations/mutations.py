@@ -162,6 +162,8 @@ MUTATIONS = (
              "the upper half of the word after"),
     Mutation("lane_step", "behind = next_position[-1] &", "behind = 0 &", "no overrun by little"),
     Mutation("lane_queue", "D - (3 if at_once else 2)", "D", "the queue runs over"),
+    Mutation("lane_queue", "short = before_held == most + 1", "short = before_held > most",
+             "a place for a weight that is given frees two"),
     Mutation("lane_queue", "Mux(advances, two, one)", "one", "the last item is given twice"),
     Mutation("lane_queue", "pushes | (~start", "(~start", "an item is seen a turn late"),
     Mutation("lane_queue", "Mux(start, now_written, ", "Mux(0, now_written, ", "left from before"),
