@@ -4,15 +4,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
+from egress.parallel import processors
 from egress_hw.signatures import Output
 from egress_hw.tools import Progress
-from egress_sim.roofline import drawn
+from egress_sim.result import SimulationResult
+from egress_sim.roofline import Source, drawn
 from egress_sim.runner import SimulationError
 from egress_sim.simulate import simulate
 
 BITS_PER_WEIGHT = 2.6
 BEATS = {1: 6_000_000, 16: 1_000_000}
 """Of the stream, by lanes: some seconds."""
+
+TENSORS = 16
+"""Of the stream: simulators side by side share them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +30,21 @@ class Speed:
     -------
     lanes, bus : int
     output : str
+    jobs : int
+        Simulators side by side.
     weights, cycles : int
-        Of a run.
+        Of a run, in all simulators.
     cycles_per_second, weights_per_minute : float
-        Medians of the runs, on the clock. On a machine that has other work to do, too few.
+        Medians of the runs, on the clock, of all simulators together. On a machine that has other
+        work to do, too few.
     cycles_per_cpu_second, weights_per_cpu_minute : float
-        The same by time of the processor that simulates.
+        The same by time of the processors that simulate.
     """
 
     lanes: int
     bus: int
     output: str
+    jobs: int
     weights: int
     cycles: int
     cycles_per_second: float
@@ -45,6 +56,7 @@ class Speed:
 def measure(
     lanes: Sequence[int] = (1, 16),
     outputs: Sequence[Output] = ("level", "float32"),
+    jobs: Sequence[int] | None = None,
     *,
     runs: int = 5,
     beats: int | None = None,
@@ -56,6 +68,8 @@ def measure(
     ----------
     lanes : sequence of int
     outputs : sequence of Output
+    jobs : sequence of int, optional
+        Simulators side by side; default one, and one for each processor.
     runs : int
         Of which the median is told.
     beats : int, optional
@@ -67,43 +81,53 @@ def measure(
         If a weight is wrong.
     """
     for count in lanes:
-        [source] = drawn(count, beats or BEATS.get(count, 500_000), [BITS_PER_WEIGHT])
+        [drawn_once] = drawn(count, beats or BEATS.get(count, 500_000), [BITS_PER_WEIGHT])
+        [levels] = drawn_once.tensors
+        source = Source(name="drawn", tensors=tuple(np.array_split(levels, TENSORS)))
         stream = source.stream(count)
         bus = next((bus for bus in (32, 64) if bus >= 1.2 * BITS_PER_WEIGHT * count), 128)
         for output in outputs:
-            found = [
-                simulate(
-                    stream,
-                    lanes=count,
-                    output=output,
-                    buffer="small",
-                    bus=bus,
-                    engine="fast",
-                    progress=progress,
-                )
-                for _ in range(runs)
-            ]
-            for result in found:
-                if not result.ok:
-                    raise SimulationError(f"{count} lanes, {output}: {result.first_mismatch}")
-            first = found[0]
-            seconds = median(result.seconds for result in found)
-            cpu_seconds = median(result.cpu_seconds for result in found)
-            yield Speed(
-                lanes=count,
-                bus=bus,
-                output=output,
-                weights=first.weights,
-                cycles=first.cycles,
-                cycles_per_second=first.cycles / seconds,
-                weights_per_minute=60 * first.weights / seconds,
-                cycles_per_cpu_second=first.cycles / cpu_seconds,
-                weights_per_cpu_minute=60 * first.weights / cpu_seconds,
-            )
+            for simulators in jobs or sorted({1, processors()}):
+                found = [
+                    simulate(
+                        stream,
+                        lanes=count,
+                        output=output,
+                        buffer="small",
+                        bus=bus,
+                        engine="fast",
+                        jobs=simulators,
+                        progress=progress,
+                    )
+                    for _ in range(runs)
+                ]
+                yield _speed(found, simulators)
+
+
+def _speed(found: Sequence[SimulationResult], jobs: int) -> Speed:
+    """Sum up the runs of a core."""
+    first = found[0]
+    for result in found:
+        if not result.ok:
+            raise SimulationError(f"{first.lanes} lanes, {first.output}: {result.first_mismatch}")
+    seconds = median(result.seconds for result in found)
+    cpu_seconds = median(result.cpu_seconds for result in found)
+    return Speed(
+        lanes=first.lanes,
+        bus=first.bus,
+        output=first.output,
+        jobs=jobs,
+        weights=first.weights,
+        cycles=first.cycles,
+        cycles_per_second=first.cycles / seconds,
+        weights_per_minute=60 * first.weights / seconds,
+        cycles_per_cpu_second=first.cycles / cpu_seconds,
+        weights_per_cpu_minute=60 * first.weights / cpu_seconds,
+    )
 
 
 HEADER = (
-    *("lanes", "bus", "output", "weights", "Mcycles/s", "Mweights/min"),
+    *("lanes", "bus", "output", "jobs", "weights", "Mcycles/s", "Mweights/min"),
     *("by CPU: Mcycles/s", "Mweights/min"),
 )
 
@@ -114,6 +138,7 @@ def row(speed: Speed) -> tuple[str, ...]:
         str(speed.lanes),
         str(speed.bus),
         speed.output,
+        str(speed.jobs),
         f"{speed.weights:,}",
         f"{speed.cycles_per_second / 1e6:.2f}",
         f"{speed.weights_per_minute / 1e6:.0f}",

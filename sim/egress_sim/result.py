@@ -127,7 +127,7 @@ class SimulationResult:
         ``input`` (for want of words, the bus being idle or busy), ``decoding``, ``consumer`` (a
         beat waits), ``error`` (stopped).
     seconds, cpu_seconds, cycles_per_second : float
-        Of the simulation, on the clock; of a processor (by the engine "fast" only: without what
+        Of the simulation, on the clock; of processors (by the engine "fast" only: without what
         makes the beats that are expected); by the first.
     """
 

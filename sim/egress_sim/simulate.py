@@ -14,7 +14,7 @@ from egress_hw import verilog
 from egress_hw.core import buffer_exponent
 from egress_hw.signatures import Output
 from egress_hw.tools import Progress, tool_version
-from egress_sim import compiled, fast, runner, volume
+from egress_sim import compiled, runner, side_by_side, volume
 from egress_sim.netlist import NETLISTS, Netlist
 from egress_sim.netlist import build as build_netlist
 from egress_sim.pauses import Pauses
@@ -87,6 +87,7 @@ def simulate(
     progress: Progress | None = None,
     engine: Engine = "cocotb",
     netlist: Netlist | None = None,
+    jobs: int = 1,
 ) -> SimulationResult:
     """Run a core on exactly the bytes of ``stream`` and compare every weight with the software.
 
@@ -102,12 +103,14 @@ def simulate(
         Where simulators are kept; default a folder of the user's cache directory.
     progress : callable, optional
         Told of builds, and every few seconds how far the run is.
-
     engine : str
         ``"cocotb"``, whose bench is in Python, or ``"fast"``, whose bench is compiled with the
         core: a hundred times as fast once it is built, at about a minute's work for many lanes.
     netlist : str, optional
         Simulate the core as synthesized for ``"ice40"`` or ``"ecp5"``, with ``engine="fast"``.
+    jobs : int
+        Simulators side by side, with ``engine="fast"``: each carries some of the records, so each
+        begins with an empty core (`egress_sim.side_by_side`).
 
     Raises
     ------
@@ -131,6 +134,10 @@ def simulate(
         raise ValueError(f"netlist must be one of {', '.join(NETLISTS)}, not {netlist!r}")
     if netlist and engine != "fast":
         raise ValueError("netlist needs engine='fast'")
+    if jobs < 1:
+        raise ValueError(f"jobs must be 1 or more, not {jobs!r}")
+    if jobs > 1 and engine != "fast":
+        raise ValueError("jobs needs engine='fast'")
     shape = Shape(
         lanes=lanes,
         output=output,
@@ -145,8 +152,15 @@ def simulate(
         work = Path(name)
         if engine == "fast":
             built = fast_harness(shape, netlist, cache=cache, progress=progress)
-            tally, happened = fast.carry(
-                built, stream, work, shape, gaps=gaps, stalls=stalls, progress=progress
+            tally, happened = side_by_side.carry(
+                built,
+                stream,
+                work,
+                shape,
+                jobs=jobs,
+                gaps=gaps,
+                stalls=stalls,
+                progress=progress,
             )
             return result_of(stream, tally, happened, shape)
         expected = expect(

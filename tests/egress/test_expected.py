@@ -73,6 +73,16 @@ def test_damaged_segment_is_flagged_alone_and_zero():
     assert expected.beats.weights[:16, 1].any()
 
 
+def test_refusals_are_placed_in_the_stream():
+    good, bad = record(), bytearray(record())
+    bad[Header.unpack(bad).size + 9] ^= 1
+    [error] = expect(good + good + bytes(bad), lanes=1).refusals
+    [alone] = expect(bytes(bad), lanes=1).refusals
+    assert alone.bit_offset is not None
+    assert error.bit_offset == alone.bit_offset + 8 * 2 * len(good)
+    assert error.segment == alone.segment
+
+
 def test_broken_framing_expects_nothing_of_its_record_and_after():
     bad = bytearray(record())
     bad[Header.unpack(bad).size] |= 0x30

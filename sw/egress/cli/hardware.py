@@ -40,6 +40,7 @@ def add_commands(commands: Commands) -> None:
         [
             "egress simulate model.egress.safetensors --lanes 4",
             "egress simulate model.egress.safetensors --lanes 16 --engine fast",
+            "egress simulate model.egress.safetensors --engine fast --jobs 8",
             "egress simulate bitstreams/golden/model.egs --output level --json",
         ],
     )
@@ -53,6 +54,13 @@ def add_commands(commands: Commands) -> None:
         "--netlist",
         choices=("ice40", "ecp5"),
         help="simulate the core as synthesized for this family, with the fast engine",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=1,
+        help="with the fast engine: simulators side by side, each for some of the tensors "
+        "(default 1)",
     )
     add_json(parser)
     parser.set_defaults(run=_simulate)
@@ -232,6 +240,7 @@ def _simulate(options: argparse.Namespace) -> int:
                 progress=lambda line: bar(0, 1, line),
                 engine="fast" if options.netlist else options.engine,
                 netlist=options.netlist,
+                jobs=options.jobs,
             )
         except (ToolError, ValueError) as error:
             raise InputError(str(error)) from None
