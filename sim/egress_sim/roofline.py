@@ -194,6 +194,21 @@ def _point(name: str, found: SimulationResult) -> Point:
     )
 
 
+def merge(points: Sequence[Point], known: Sequence[Point]) -> list[Point]:
+    """Put new points in the place of known ones of the same levels, lanes and bus."""
+
+    def group(point: Point) -> tuple[str, int, int]:
+        return point.data, point.lanes, point.bus
+
+    renewed = {group(point) for point in points}
+    every = [*(point for point in known if group(point) not in renewed), *points]
+    kinds = list(dict.fromkeys(point.data for point in (*known, *points)))
+    return sorted(
+        every,
+        key=lambda one: (kinds.index(one.data), one.lanes, one.bits_per_weight, one.bus),
+    )
+
+
 BEGIN, END = "<!-- egress bench roofline: begin -->", "<!-- egress bench roofline: end -->"
 FEW_BEGIN, FEW_END = (
     f"<!-- egress bench roofline --contexts 2: {which} -->" for which in ("begin", "end")

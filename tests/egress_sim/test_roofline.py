@@ -1,4 +1,6 @@
 import json
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,28 @@ def test_file_without_levels_is_refused(tmp_path, capsys):
     assert main(["bench", "roofline", "--files", str(tmp_path / "floats.npz")]) == 2
     said = capsys.readouterr().err
     assert "floats.npz: holds no matrix of levels; give whole numbers or a compressed file" in said
+
+
+def point(data: str, lanes: int, bits: float, bus: int, cycles: int = 0) -> roofline.Point:
+    numbers: dict[str, Any] = {field.name: 0 for field in fields(roofline.Point)}
+    told = {"data": data, "lanes": lanes, "bits_per_weight": bits, "bus": bus, "cycles": cycles}
+    return roofline.Point(**(numbers | told))
+
+
+def test_new_points_take_the_place_of_those_of_the_same_levels_lanes_and_bus():
+    known = [point("drawn", lanes, bits, 32) for lanes in (1, 64) for bits in (1.2, 2.6)]
+    known += [point("model", 8, 1.0, bus) for bus in (32, 128)]
+    # Of another code, so of other bits a weight.
+    new = [point("model", 8, 1.1, 32, 7), *(point("drawn", 1, bits, 32, 7) for bits in (1.3, 2.5))]
+    assert roofline.merge(new, known) == [*new[1:], *known[2:4], known[5], new[0]]
+
+
+def test_file_of_something_else_is_not_written_over(tmp_path, capsys):
+    other = tmp_path / "other.json"
+    other.write_text('{"rows": []}')
+    assert main(["bench", "roofline", "--quick", "--json", str(other)]) == 2
+    assert "other.json: holds no points of this benchmark" in capsys.readouterr().err
+    assert other.read_text() == '{"rows": []}'
 
 
 @pytest.mark.cocotb

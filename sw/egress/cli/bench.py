@@ -105,7 +105,8 @@ def add_commands(commands: Commands) -> None:
         nargs="+",
         type=positive,
         metavar="L",
-        help="of the cores (default 1 to 64; roofline: 1, 8; engine: 1, 16)",
+        help="of the cores (default 1 to 64; roofline: 1, 8, and others are kept as --json has "
+        "them; engine: 1, 16)",
     )
     group.add_argument(
         "--bus",

