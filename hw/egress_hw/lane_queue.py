@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -154,15 +154,13 @@ class LaneQueue(wiring.Component):
         # Two steps are on their way when the next is decided on; and what a third finds, in the
         # cycle in which it must be known, if that cannot wait.
         frees, at_once = self._geometry.frees, self._geometry.room == self._geometry.push
-        most = D - (3 if at_once else 2)
         # Whether an item waits, and another behind it: looked at a cycle before it is needed.
         one, two = Signal(), Signal()
         if frees:
             held, before_held = self._count(m, pushes, advances, start)
             m.d.sync += [one.eq(before_held > 0), two.eq(before_held > 1)]
-            short = before_held == most + 1
         else:
-            held, short = (written - read)[:bits], Const(0)
+            held = (written - read)[:bits]
             before_read = later(m, read, C - 2, "compared")
             m.d.sync += one.eq(before_written != before_read)
             m.d.sync += two.eq(before_written != (before_read + 1)[:bits])
@@ -170,16 +168,17 @@ class LaneQueue(wiring.Component):
 
         dead, next_dead = Signal(init=1), Signal()
         m.d.sync += dead.eq(next_dead)
-        m.d.comb += next_dead.eq(failed | (later(m, dead, C - 1, "dead") & ~start))
-        fits = ~dead & (held <= most)
+        now_dead = later(m, dead, C - 1, "dead")
+        m.d.comb += next_dead.eq(failed | (now_dead & ~start))
+        # Two steps are on their way when the next is decided on; and what a third finds, in the
+        # cycle in which it must be known, if that cannot wait.
+        fits = ~dead & (held <= D - (3 if at_once else 2))
         if at_once:
             fits |= later(m, self.found.start, 1, "starts")
         m.d.sync += self.room.eq(fits)
         if frees:
-            # One place short of room, but for what is popped.
-            before_dead, nearly = later(m, dead, C - 2, "dead_before"), Signal()
-            m.d.sync += nearly.eq(~before_dead & short)
-            m.d.comb += self.freed.eq(nearly & advances)
+            # If it did not fit, one step is on its way at most, and none if the queue is full.
+            m.d.comb += self.freed.eq(advances & ~now_dead)
         return m
 
     def _count(
@@ -187,7 +186,8 @@ class LaneQueue(wiring.Component):
     ) -> tuple[Signal, Signal]:
         """Count what waits: after a turn's push and pop, and the same shortly before the next."""
         C, D = self._geometry.contexts, self._geometry.queue
-        held = Signal(range(D + 1))
+        # A segment's start says what there is; a reset would have to reach all lanes.
+        held = Signal(range(D + 1), reset_less=True)
         before = later(m, held, C - 2, "held_before")
         now = later(m, before, 1, "held_now")
         with m.If(start):

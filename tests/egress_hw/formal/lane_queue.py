@@ -44,6 +44,11 @@ def owed(contexts: int, module: Any = lane_queue) -> Bench:
     before = queue.room
     for cycle in range(2 * C + g.mean - g.room):
         before = bench.before(before, f"room_{cycle}")
+    if g.frees:
+        freed = queue.freed
+        for cycle in range(g.mean - g.begin):
+            freed = bench.before(freed, f"freed_{cycle}")
+        before |= freed
     may = before | Array(begun)[mean]
     bench.assume(~ends | (may & Array(started)[mean]))
     bench.assume((~found.start | ~ends) & (~found.damaged | found.start) & ~found.run)
@@ -92,6 +97,9 @@ def proof(contexts: int, bounded: int = 0) -> Proof:
                 {"advances.eq(self.pop & ~head.error)": "advances.eq(self.pop)"}
             ),
             "there is no room": of(ROOM[contexts]),
+            **(
+                {"a place is freed without a weight": of(FREED)} if Geometry(contexts).frees else {}
+            ),
         },
     )
 
@@ -101,5 +109,7 @@ ROOM = {
     4: {"D - (3 if at_once else 2)": "D - (3 if at_once else 0)"},
     8: {"D - (3 if at_once else 2)": "D - (3 if at_once else 0)"},
 }
+
+FREED = {"advances & ~now_dead": "~now_dead"}
 
 PROOFS = [proof(2), proof(4), proof(8, 80)]
