@@ -151,8 +151,6 @@ class LaneQueue(wiring.Component):
         advances = self._give(m, early, head, start)
         m.d.comb += next_written.eq(now_written + pushes)
         m.d.comb += next_read.eq(Mux(start, now_written, now_read + advances))
-        # Two steps are on their way when the next is decided on; and what a third finds, in the
-        # cycle in which it must be known, if that cannot wait.
         frees, at_once = self._geometry.frees, self._geometry.room == self._geometry.push
         # Whether an item waits, and another behind it: looked at a cycle before it is needed.
         one, two = Signal(), Signal()

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from egress_hw.tools import Progress, ToolError
 from egress_sim import runner
 from egress_sim.quiet import skip_quiet
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 # Each module once, before there is a copy of it for each lane.
 SIMPLIFY = (
@@ -102,17 +101,15 @@ def build(
     def make(work: Path) -> None:
         if progress:
             progress(f"building the fast simulator of {top}; up to a minute or two")
-        (work / "model.v").write_text(verilog)
+        text = simplified(verilog, top, work, script, progress)
         (work / HARNESS_SOURCE).write_text(harness)
-        steps = (
-            f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
-        )
-        tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
-        text = (work / "model.v").read_text()
         if not cells and not direct:
-            # Another yosys may write in another way; the whole core takes longer.
-            with suppress(ValueError):
+            try:
                 text = skip_quiet(text, top)
+            except ValueError as error:
+                raise ToolError(
+                    f"yosys wrote {top} in a way that is not understood: {error}"
+                ) from None
         text += driven(text, top, direct)
         # Cells have an edge of their own.
         (work / "model.v").write_text(text if cells else text.replace("posedge clk", "edge clk"))
@@ -120,6 +117,20 @@ def build(
 
     runner.build_once(final, HARNESS, make)
     return final / HARNESS
+
+
+def simplified(
+    verilog: str,
+    top: str,
+    work: Path,
+    script: str = SIMPLIFY,
+    progress: Progress | None = None,
+) -> str:
+    """Return what yosys makes of a text by a script, in the directory ``work``."""
+    (work / "model.v").write_text(verilog)
+    steps = f"read_verilog model.v; hierarchy -top {top}; {script}; write_verilog -noattr model.v"
+    tools.run("yosys", ["-q", "-p", steps], work=work, timeout_s=1800, progress=progress)
+    return (work / "model.v").read_text()
 
 
 def driven(verilog: str, top: str, direct: Sequence[str] = ()) -> str:

@@ -6,7 +6,6 @@ from statistics import median
 
 import numpy as np
 
-from egress.parallel import processors
 from egress_hw.signatures import Output
 from egress_hw.tools import Progress
 from egress_sim.result import SimulationResult
@@ -56,7 +55,7 @@ class Speed:
 def measure(
     lanes: Sequence[int] = (1, 16),
     outputs: Sequence[Output] = ("level", "float32"),
-    jobs: Sequence[int] | None = None,
+    jobs: Sequence[int] = (1,),
     *,
     runs: int = 5,
     beats: int | None = None,
@@ -68,8 +67,8 @@ def measure(
     ----------
     lanes : sequence of int
     outputs : sequence of Output
-    jobs : sequence of int, optional
-        Simulators side by side; default one, and one for each processor.
+    jobs : sequence of int
+        Simulators side by side.
     runs : int
         Of which the median is told.
     beats : int, optional
@@ -87,7 +86,7 @@ def measure(
         stream = source.stream(count)
         bus = next((bus for bus in (32, 64) if bus >= 1.2 * BITS_PER_WEIGHT * count), 128)
         for output in outputs:
-            for simulators in jobs or sorted({1, processors()}):
+            for simulators in jobs:
                 found = [
                     simulate(
                         stream,

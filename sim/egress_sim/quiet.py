@@ -37,7 +37,8 @@ _REGISTER = re.compile(
     rf"    (?:if \((?P<when>.*?)\) )?(?P<target>{_NAME}) ?<= (?P<value>.*);\n"
     rf"(?:    else (?:if \((?P<or_when>.*?)\) )?(?P=target) ?<= (?P<or_value>.*);\n)?"
 )
-_WRITE = re.compile(rf"    if \((?P<when>.*)\)\n      (?P<target>{_NAME}) ?\[.*\] <= .*\n")
+_WRITE = re.compile(rf"    (?:if \((?P<when>.*)\)\n      )?(?P<target>{_NAME}) ?\[.*\] <= .*\n")
+_MEMORY = re.compile(rf"^  reg {_RANGE}(?P<name>{_NAME}) ?\[\d+:\d+\];", re.MULTILINE)
 
 
 def skip_quiet(verilog: str, top: str) -> str:
@@ -91,6 +92,7 @@ class _Module:
         plain = _FUNCTION.sub("", text)
         self._ranges = {m["name"].strip(): m["range"] for m in _DECLARED.finditer(plain)}
         self._inputs = sorted({m["name"] for m in _INPUT.finditer(plain)} - {"clk"})
+        self._memories = {match["name"].strip() for match in _MEMORY.finditer(plain)}
         self._registers: dict[str, _Driven] = {}
         self._writes: dict[str, str] = {}
         """When a memory is written."""
@@ -128,8 +130,9 @@ class _Module:
 
     def _add(self, statement: str, body: str) -> None:
         """Take a register or the writing of a memory."""
-        if match := _WRITE.fullmatch(body):
-            self._writes[match["target"].strip()] = match["when"]
+        match = _WRITE.fullmatch(body)
+        if match and match["target"].strip() in self._memories:
+            self._writes[match["target"].strip()] = match["when"] or "1'b1"
             return
         match = _REGISTER.fullmatch(body)
         if not match:
@@ -242,7 +245,9 @@ class _Module:
         asleep: list[_Driven] = []
         awaited: set[str] = set()
         for groups, one in waiting.items():
-            mine = [one for one in one.registers if self._needs[one.target] & members]
+            mine = [
+                register for register in one.registers if self._needs[register.target] & members
+            ]
             (asleep if groups else awake).extend(mine)
             awaited.update(groups if mine else ())
         for kind, registers in (("awake", awake), ("asleep", asleep)):

@@ -109,7 +109,11 @@ def expected_records(
         except BitstreamError as error:
             refusals.append(error)
             return
-        found, wrong = _Levels.of(header, view[at : at + header.record_size])
+        found, wrong = None, []
+        try:
+            found = _Levels(header, view[at : at + header.record_size], wrong)
+        except BitstreamError as error:
+            wrong.append(error)
         refusals += [error.shifted(8 * at) for error in wrong]
         if not found:
             return
@@ -164,17 +168,6 @@ class _Levels:
     that hardware gives what it does not look at, behind a segment's last weight, as if it were
     good. Raises BitstreamError if the framing is broken.
     """
-
-    @classmethod
-    def of(
-        cls, header: Header, record: memoryview
-    ) -> tuple["_Levels | None", list[BitstreamError]]:
-        """Decode a record; return None if its framing is broken, and what is refused."""
-        refusals: list[BitstreamError] = []
-        try:
-            return cls(header, record, refusals), refusals
-        except BitstreamError as error:
-            return None, [*refusals, error]
 
     def __init__(self, header: Header, record: memoryview, refusals: list[BitstreamError]) -> None:
         self.levels = np.zeros(header.weights, np.int8 if header.level_bits == 8 else np.int16)

@@ -136,7 +136,8 @@ endmodule
 
 def test_driver_that_cannot_be_compiled_is_told():
     with pytest.raises(runner.ToolError, match="could not build nothing"):
-        compiled.build("module nothing(input clk); endmodule\n", "nothing")
+        text = "module nothing(input clk, output reg a); always @(posedge clk) a <= ~a; endmodule"
+        compiled.build(text, "nothing")
 
 
 def test_command_finds_what_the_golden_model_needs_and_compares_it_all(capsys):

@@ -5,13 +5,14 @@ engine takes the core as it is.
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
-from egress_hw import tools
-from egress_sim.compiled import SIMPLIFY
+from egress_hw import verilog
+from egress_sim.compiled import simplified
 from egress_sim.quiet import skip_quiet
+from egress_sim.shape import Shape
+from egress_sim.simulate import core_verilog
 
 MODULES = r"""
 module slow(input clk, input rst, input take, input [3:0] word, input [1:0] turn,
@@ -34,7 +35,7 @@ endmodule
 module top(input clk, input rst, input take, input [3:0] word,
            output reg [3:0] sum, output full, output reg [3:0] m_axis_kept);
     reg [1:0] context_ = 0;
-    wire [3:0] next_sum, kept; // of registers that stand still for long
+    wire [3:0] next_sum, kept;
     slow part(clk, rst, take, word, context_, next_sum, full, kept);
     always @(posedge clk) begin
         context_ <= context_ + 1;
@@ -43,14 +44,6 @@ module top(input clk, input rst, input take, input [3:0] word,
     end
 endmodule
 """
-
-
-def simplified(text: str, top: str, work: Path) -> str:
-    """Return what yosys makes of some modules before they are simulated."""
-    (work / "in.v").write_text(text)
-    script = f"read_verilog in.v; hierarchy -top {top}; {SIMPLIFY}; write_verilog -noattr out.v"
-    tools.run("yosys", ["-q", "-p", script], work=work, timeout_s=600)
-    return (work / "out.v").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +90,16 @@ def test_each_register_and_net_is_driven_once(quiet):
     for name in (r"\\part.total", r"\\part.before", r"\\part.place", "context_", "sum"):
         assert len(re.findall(rf"^ *{name} +<= ", quiet, re.M)) == 1
     assert len(re.findall(r"^ *(?:assign )?\\part.folded +=", quiet, re.M)) == 1
+
+
+@pytest.mark.parametrize("contexts", [2, 4, 8])
+def test_half_of_what_a_core_of_one_lane_works_out_waits(contexts, tmp_path):
+    shape = Shape(lanes=1, output="level", max_level_bits=8, buffer=8, contexts=contexts)
+    plain = simplified(core_verilog(shape), verilog.TOP, tmp_path)
+    quiet = skip_quiet(plain, verilog.TOP)
+    nets = re.findall(r"^  assign ", plain, re.M)
+    assert len(re.findall(r"^  assign ", quiet, re.M)) < 0.6 * len(nets)
+    assert waiting(quiet, r"always @\*").count("\n") > 0.4 * len(nets)
 
 
 @pytest.mark.parametrize(
