@@ -135,8 +135,8 @@ endmodule
 
 
 def test_driver_that_cannot_be_compiled_is_told():
+    text = "module nothing(input clk, output reg a); always @(posedge clk) a <= ~a; endmodule"
     with pytest.raises(runner.ToolError, match="could not build nothing"):
-        text = "module nothing(input clk, output reg a); always @(posedge clk) a <= ~a; endmodule"
         compiled.build(text, "nothing")
 
 
