@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from egress.costs import FORBIDDEN, Floats, codeword_lengths, magnitudes, segment_costs
-from egress.pack import Ints, slots_of
+from egress.pack import Ints
 from egress.record import MAX_SETTINGS
-from egress.search import DENSE, ORDERS, SECOND_BITS, Family, best_setting, long_runs, waits
+from egress.search import ORDERS, SECOND_BITS, Family, best_setting, waits
 from egress.setting import Mode, Setting
-from egress.statistics import RUNS, Statistics
+from egress.statistics import Statistics
 
 _ROUNDS = 3
 _WORTH = 16384  # a round that saves a smaller part of the bits is the last
@@ -150,23 +150,12 @@ class _Pool:
     def _waits(self, setting: Setting) -> Ints:
         s = self._statistics
         if self._family == "single" and setting.mode in (Mode.ZERO_RUN, Mode.JOINT):
-            return SECOND_BITS * magnitudes(s, setting) + self._long_runs(setting)
+            return SECOND_BITS * magnitudes(s, setting)
         if self._family not in ("steady", "single") or setting.mode is not Mode.PLAIN:
             return np.zeros(len(s.counts), np.int64)
         segment, symbol = s.symbol_tail.T
         found = s.symbols @ waits([setting], np.arange(s.symbols.shape[1]))[0]
         return found + np.bincount(segment, waits([setting], symbol)[0], len(found)).astype(int)
-
-    def _long_runs(self, setting: Setting) -> Ints:
-        s, run = self._statistics, np.arange(RUNS)
-        total = np.zeros(len(s.counts), np.int64)
-        for big in (False, True):
-            slot = run
-            if setting.mode is Mode.JOINT and setting.stride is not None:
-                slot = slots_of(run, np.full(RUNS, big), setting.threshold, setting.stride)
-            total += s.runs[:, int(big)] @ long_runs([setting], slot)[0]
-        levels = s.runs.sum(axis=(1, 2)) + np.bincount(s.run_tail[:, 0], minlength=len(s.counts))
-        return np.where(DENSE * levels > s.counts, total, 0)
 
     def best(self) -> list[int]:
         """Find up to four settings that serve all segments best, one after another."""

@@ -20,8 +20,7 @@ from egress.statistics import MAX_SYMBOLS, RUNS, Statistics
 Family = Literal["auto", "eg", "steady", "single"]
 """``auto``: every mode of the format. ``eg``: pure exp-Golomb, plain mode with head 0. ``steady``:
 as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for.
-``single``: as ``steady``, and weights of a single codeword, and runs of a single step, where that
-costs little."""
+``single``: as ``steady``, and weights of a single codeword where that costs little."""
 
 STEADY_ZEROS, STEADY_BITS = 7, 12
 """Codewords of more zeros, or longer, take a lane two steps or more. Without runs these are never
@@ -36,14 +35,6 @@ as fast as codewords do not even out there. In ``single`` the second codeword of
 magnitude, counts as `SECOND_BITS` bits more."""
 
 SECOND_BITS = 1
-
-SINGLE_STEP_BITS, LONG_BITS = 10, 32
-"""In ``single`` a codeword of a run that takes a lane more than a step counts as `LONG_BITS` bits
-more: one of more zeros than `STEADY_ZEROS`, or longer than `SINGLE_STEP_BITS` with the bit behind
-it. Its zeros make up for that later, but until it is read none of them is there."""
-
-DENSE = 8
-"""Only where more than one level in so many is not zero: else there are zeros enough in between."""
 
 ORDERS = range(14)
 _RUN_ORDERS = range(10)
@@ -133,12 +124,8 @@ def _slot_codes() -> list[Setting]:
 def _table(codes: str, size: int) -> Floats:
     """Lengths of the symbols below ``size`` in each of some codes, shape (codes, size)."""
     settings, symbols = _CODES[codes](), np.arange(size)
-    lengths = length_grid(settings, symbols, codes in _FOLLOWED)
-    if codes == "steady":
-        lengths += waits(settings, symbols)
-    elif codes == "single run":
-        lengths[:, :RUNS] += long_runs(settings, symbols[:RUNS])
-    return lengths
+    lengths = length_grid(settings, symbols, codes == "run")
+    return lengths + waits(settings, symbols) if codes == "steady" else lengths
 
 
 _CODES = {
@@ -147,9 +134,7 @@ _CODES = {
     "eg": _exp_golomb_codes,
     "magnitude": _magnitude_codes,
     "run": _run_codes,
-    "single run": _run_codes,
 }
-_FOLLOWED = ("run", "single run")  # by a bit that is taken with the codeword
 
 
 def _cheapest(codes: str, histogram: _Histogram) -> tuple[float, Setting]:
@@ -163,7 +148,7 @@ def _cheapest(codes: str, histogram: _Histogram) -> tuple[float, Setting]:
     if not table.all():
         cost = (
             cost
-            + length_grid(settings, histogram.values[~table], codes in _FOLLOWED)
+            + length_grid(settings, histogram.values[~table], codes == "run")
             @ histogram.counts[~table]
         )
     best = int(np.argmin(cost))
@@ -192,14 +177,11 @@ class _SlotTable:
     coarse_lengths: Floats
 
 
-@lru_cache(maxsize=2)
-def _slot_table(single: bool) -> _SlotTable:
+@lru_cache(maxsize=1)
+def _slot_table() -> _SlotTable:
     shapes = [(s, t) for s, t in product(STRIDES, THRESHOLDS) if s is not None]
     codes = _slot_codes()
-    slots = np.arange(8 * (RUNS + 1) + max(THRESHOLDS))
-    grid = length_grid(codes, slots, following=1)
-    if single:
-        grid += long_runs(codes, slots)
+    grid = length_grid(codes, np.arange(8 * (RUNS + 1) + max(THRESHOLDS)), following=1)
     run = np.arange(RUNS)
     lengths = np.empty((len(shapes), len(codes), 2, RUNS))
     for table, (stride, threshold) in zip(lengths, shapes, strict=True):
@@ -214,8 +196,8 @@ def _slot_table(single: bool) -> _SlotTable:
     return _SlotTable(shapes, codes, lengths, coarse, lengths[:, coarse].reshape(-1, 2, RUNS))
 
 
-def _cheapest_slots(small: _Histogram, big: _Histogram, single: bool) -> tuple[float, Setting]:
-    table = _slot_table(single)
+def _cheapest_slots(small: _Histogram, big: _Histogram) -> tuple[float, Setting]:
+    table = _slot_table()
     dense = np.zeros((2, RUNS))
     for row, histogram in zip(dense, (small, big), strict=True):
         short = histogram.values < RUNS
@@ -250,19 +232,8 @@ def _cheapest_slots(small: _Histogram, big: _Histogram, single: bool) -> tuple[f
 
 def waits(settings: list[Setting], symbols: Ints) -> Ints:
     """Bits that `STEADY_BITS` adds to codewords in the plain mode, shape (settings, symbols)."""
-    return _WAIT * _takes_steps(settings, symbols, STEADY_BITS)
-
-
-def long_runs(settings: list[Setting], symbols: Ints) -> Ints:
-    """`LONG_BITS` for each codeword of a run or slot that is long, shape (settings, symbols)."""
-    # With the bit behind it.
-    return LONG_BITS * _takes_steps(settings, symbols, SINGLE_STEP_BITS - 1)
-
-
-def _takes_steps(settings: list[Setting], symbols: Ints, most_bits: int) -> NDArray[np.bool_]:
-    """Whether codewords have too many zeros for a step of a lane, or more than so many bits."""
     zeros, suffix = class_grid(settings, symbols)
-    return (zeros > STEADY_ZEROS) | (zeros + 1 + suffix > most_bits)
+    return _WAIT * ((zeros > STEADY_ZEROS) | (zeros + 1 + suffix > STEADY_BITS))
 
 
 def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Family) -> Setting:
@@ -298,18 +269,16 @@ def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Fami
             bits += SECOND_BITS * float(histogram.counts.sum())
         return bits, code
 
-    single = family == "single" and DENSE * levels > weights
-    run_codes = "single run" if single else "run"
     if 2 * levels <= weights:
-        bits, run = _cheapest(run_codes, _Histogram.of(runs.sum(axis=0), tail[:, 1]))
+        bits, run = _cheapest("run", _Histogram.of(runs.sum(axis=0), tail[:, 1]))
         more, code = magnitude(1)
         best = min(best, (bits - levels + more, _with_magnitude(run, code)), key=_bits)
     if bigs == 0 and levels:
-        bits, run = _cheapest(run_codes, _Histogram.of(runs.sum(axis=0), tail[:, 1]))
+        bits, run = _cheapest("run", _Histogram.of(runs.sum(axis=0), tail[:, 1]))
         best = min(best, (bits, replace(run, mode=Mode.JOINT, stride=None)), key=_bits)
     elif levels + bigs <= weights:
         small, big = (_Histogram.of(runs[b], tail[tail[:, 2] == b, 1]) for b in (0, 1))
-        bits, slot = _cheapest_slots(small, big, single)
+        bits, slot = _cheapest_slots(small, big)
         more, code = magnitude(3)
         best = min(best, (bits - bigs + more, _with_magnitude(slot, code)), key=_bits)
     return best[1]
