@@ -3,8 +3,9 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,8 @@ def add_commands(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rows", nargs="+", default=[], metavar="ROW",
-        help="only these models or tasks of table3, table4, figure2, figure3 and shape",
+        help="only these models or tasks of table3, table4, figure2, figure3 and shape; the output "
+        "folder's table3 and table4 keep others of the same seeds and versions",
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=positive,
@@ -93,7 +95,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     from egress.reproduce.runs import Place
     from egress.reproduce.scales import SCALES as KNOWN
     from egress.reproduce.scales import suited, told
-    from egress.reproduce.write import reproduce, write_result
+    from egress.reproduce.write import read_known, reproduce, write_result
     from egress.tasks import DataError
     from egress.train.loop import bfloat16_is_fast, torch_threads
 
@@ -118,8 +120,10 @@ def _reproduce(options: argparse.Namespace) -> int:
                 progress=tell,
             )
             try:
-                command = _command(name, plan.seeds, options)
-                result = reproduce(name, options.scale, plan, command, _variant(options))
+                command = partial(_command, name, plan.seeds, options)
+                kind = (options.scale, _variant(options))
+                known = read_known(name, *kind, options.output)
+                result = reproduce(name, kind[0], plan, command, kind[1], known)
             except (DataError, RowError, FloatingPointError) as error:
                 raise InputError(str(error)) from None
             results.append(result)
@@ -132,11 +136,10 @@ def _reproduce(options: argparse.Namespace) -> int:
     return 0
 
 
-def _command(name: str, seeds: int, options: argparse.Namespace) -> str:
+def _command(name: str, seeds: int, options: argparse.Namespace, rows: Sequence[str]) -> str:
     """Command that gives a result; folders are the reader's own."""
     words = ["egress", "reproduce", name, "--scale", options.scale, "--seeds", str(seeds)]
-    if options.rows:
-        words += ["--rows", *options.rows]
+    words += ["--rows", *rows] if rows else []
     words += ["--steps", str(options.steps)] if options.steps else []
     words += ["--ratio", f"{options.ratio:g}"] if options.ratio else []
     return shlex.join(words) + (" --data FOLDER" if options.data else "")

@@ -106,6 +106,7 @@ def pairs(
             at_paper.append(row_result(row, plan.coder))
             at_own.append(row_result(replace(row, printed=None), plan.coder, None))
     return {
+        "labels": list(rows),
         "rows": at_paper,
         "own_step": at_own,
         "changes": differences(at_paper),

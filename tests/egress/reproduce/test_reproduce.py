@@ -114,6 +114,27 @@ def test_tasks_are_judged_in_their_own_measure(short, tmp_path):
     assert "deepseek_v3-tiny, toy_translation" in page
 
 
+def test_rows_that_are_not_run_again_stay(short, tmp_path):
+    command = "egress reproduce table3 --scale tiny --seeds "
+    assert run(tmp_path, "table3", "--seeds", "1", "--rows", "llama") == 0
+    llama, _, _ = read(tmp_path, "table3-tiny")
+    assert llama["command"] == command + "1 --rows llama"
+    assert run(tmp_path, "table3", "--seeds", "1", "--rows", "bert") == 0
+    both, page, _ = read(tmp_path, "table3-tiny")
+    assert both["command"] == command + "1"
+    for part in ("rows", "own_step", "changes"):
+        labels = [row["label"] for row in both[part]]
+        assert labels == sorted(labels)
+        assert [row for row in both[part] if row["label"] == "Llama"] == llama[part]
+        assert set(labels) == {"BERT", "Llama"}
+    assert both["command"] in page
+    # Of other seeds they are not: the interval would be of something else.
+    assert run(tmp_path, "table3", "--seeds", "2", "--rows", "bert") == 0
+    one, _, _ = read(tmp_path, "table3-tiny")
+    assert {row["label"] for row in one["rows"]} == {"BERT"}
+    assert one["command"] == command + "2 --rows bert"
+
+
 def test_penalties_have_exponents_and_the_paper_beside(short, tmp_path):
     assert run(tmp_path, "table6", "--seeds", "1") == 0
     result, page, _ = read(tmp_path, "table6-tiny")
