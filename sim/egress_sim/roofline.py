@@ -36,12 +36,21 @@ class Source:
         """In all tensors."""
         return sum(tensor.size for tensor in self.tensors)
 
-    def stream(self, lanes: int, contexts: int | None = None) -> bytes:
-        """Encode for a core of so many lanes; the records of all tensors."""
+    def records(self, lanes: int, contexts: int | None = None) -> list[bytes]:
+        """Encode for a core of so many lanes; a record for each tensor."""
         suit, profile = suited(lanes)
         contexts = contexts or suit
         options: dict[str, Any] = {"profile": profile, "lanes": lanes * contexts, "threads": 1}
-        return b"".join(encode(tensor.ravel(), **options) for tensor in self.tensors)
+        return [encode(tensor.ravel(), **options) for tensor in self.tensors]
+
+    def stream(self, lanes: int) -> bytes:
+        """Join `records`."""
+        return b"".join(self.records(lanes))
+
+    def cycles(self, records: Sequence[bytes], lanes: int, bus: int) -> float:
+        """Cycles that lanes and bus need for each record by itself, together."""
+        pairs = zip(self.tensors, records, strict=True)
+        return sum(max(one.size / lanes, 8 * len(record) / bus) for one, record in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,8 @@ class Point:
         Weights a cycle over that: of the whole run, and in steady state, from where a quarter of
         the weights had come to where three quarters had
         (`egress_sim.result.SimulationResult.steady_share`).
+    tensors_share : float
+        The whole run's cycles that each tensor's own roofline allows, over those that it took.
     between, input, decoding : int
         Cycles without a beat: from one tensor's last to the next one's first; for want of words,
         which below the lanes' rate is as it must be; with words there.
@@ -82,6 +93,7 @@ class Point:
     roofline: float
     share: float
     steady_share: float
+    tensors_share: float
     between: int
     input: int
     decoding: int
@@ -156,7 +168,8 @@ def measure(
     for count in lanes:
         for source in sources or drawn(count, beats):
             suit, profile = suited(count)
-            stream = source.stream(count, contexts)
+            records = source.records(count, contexts)
+            stream = b"".join(records)
             for bus in buses:
                 found = simulate(
                     stream,
@@ -172,10 +185,10 @@ def measure(
                     raise SimulationError(
                         f"{source.name}, {count} lanes, bus {bus}: {found.first_mismatch}"
                     )
-                yield _point(source.name, found)
+                yield _point(source.name, found, source.cycles(records, count, bus))
 
 
-def _point(name: str, found: SimulationResult) -> Point:
+def _point(name: str, found: SimulationResult, allowed: float) -> Point:
     return Point(
         data=name,
         lanes=found.lanes,
@@ -188,6 +201,7 @@ def _point(name: str, found: SimulationResult) -> Point:
         roofline=found.roofline,
         share=found.share,
         steady_share=found.steady_share,
+        tensors_share=allowed / found.cycles,
         between=found.stalls["startup"] - found.latency_cycles,
         input=found.stalls["input"],
         decoding=found.stalls["decoding"],
@@ -217,7 +231,7 @@ FEW_BEGIN, FEW_END = (
 
 HEADER = (
     *("levels", "bits/weight", "lanes", "bus", "weights", "cycles", "latency", "roofline"),
-    *("of it", "steady", "between", "input", "decoding"),
+    *("of it", "steady", "of tensors'", "between", "input", "decoding"),
 )
 
 
@@ -235,6 +249,7 @@ def row(point: Point) -> tuple[str, ...]:
         f"{point.roofline:.2f}",
         f"{point.share:.1%}",
         f"{point.steady_share:.1%}",
+        f"{point.tensors_share:.1%}",
         f"{point.between:,}",
         f"{point.input:,}",
         f"{point.decoding:,}",
