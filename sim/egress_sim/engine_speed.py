@@ -17,6 +17,9 @@ BITS_PER_WEIGHT = 2.6
 BEATS = {1: 6_000_000, 16: 1_000_000}
 """Of the stream, by lanes: some seconds."""
 
+CORES = ((1, 4), (1, 2), (16, 4))
+"""Lanes and contexts of the cores that are measured by default."""
+
 TENSORS = 16
 """Of the stream: simulators side by side share them."""
 
@@ -27,7 +30,7 @@ class Speed:
 
     Members
     -------
-    lanes, bus : int
+    lanes, contexts, bus : int
     output : str
     jobs : int
         Simulators side by side.
@@ -41,6 +44,7 @@ class Speed:
     """
 
     lanes: int
+    contexts: int
     bus: int
     output: str
     jobs: int
@@ -53,7 +57,7 @@ class Speed:
 
 
 def measure(
-    lanes: Sequence[int] = (1, 16),
+    cores: Sequence[tuple[int, int]] = CORES,
     outputs: Sequence[Output] = ("level", "float32"),
     jobs: Sequence[int] = (1,),
     *,
@@ -65,7 +69,8 @@ def measure(
 
     Parameters
     ----------
-    lanes : sequence of int
+    cores : sequence of tuple of int
+        Lanes and contexts of each.
     outputs : sequence of Output
     jobs : sequence of int
         Simulators side by side.
@@ -79,11 +84,11 @@ def measure(
     SimulationError
         If a weight is wrong.
     """
-    for count in lanes:
+    for count, contexts in cores:
         [drawn_once] = drawn(count, beats or BEATS.get(count, 500_000), [BITS_PER_WEIGHT])
         [levels] = drawn_once.tensors
         source = Source(name="drawn", tensors=tuple(np.array_split(levels, TENSORS)))
-        stream = source.stream(count)
+        stream = b"".join(source.records(count, contexts))
         bus = next((bus for bus in (32, 64) if bus >= 1.2 * BITS_PER_WEIGHT * count), 128)
         for output in outputs:
             for simulators in jobs:
@@ -94,6 +99,7 @@ def measure(
                         output=output,
                         buffer="small",
                         bus=bus,
+                        contexts=contexts,
                         engine="fast",
                         jobs=simulators,
                         progress=progress,
@@ -113,6 +119,7 @@ def _speed(found: Sequence[SimulationResult], jobs: int) -> Speed:
     cpu_seconds = median(result.cpu_seconds for result in found)
     return Speed(
         lanes=first.lanes,
+        contexts=first.contexts,
         bus=first.bus,
         output=first.output,
         jobs=jobs,
@@ -126,7 +133,7 @@ def _speed(found: Sequence[SimulationResult], jobs: int) -> Speed:
 
 
 HEADER = (
-    *("lanes", "bus", "output", "jobs", "weights", "Mcycles/s", "Mweights/min"),
+    *("lanes", "contexts", "bus", "output", "jobs", "weights", "Mcycles/s", "Mweights/min"),
     *("by CPU: Mcycles/s", "Mweights/min"),
 )
 
@@ -135,6 +142,7 @@ def row(speed: Speed) -> tuple[str, ...]:
     """Cells of a table under `HEADER`."""
     return (
         str(speed.lanes),
+        str(speed.contexts),
         str(speed.bus),
         speed.output,
         str(speed.jobs),

@@ -3,6 +3,7 @@
 The beats that are expected are made while the simulation runs, and compared there.
 """
 
+import fcntl
 import json
 import subprocess
 import threading
@@ -25,6 +26,10 @@ from egress_sim.result import Mismatch, Tally, pattern_text, stops
 from egress_sim.shape import Shape
 
 WATCHDOG_CYCLES = 10_000
+
+AHEAD_BYTES = 1 << 20
+"""Of rows that wait for the simulator, so that it does not wait while a record is decoded. It is as
+much as Linux gives to anybody."""
 
 
 @dataclass(slots=True)
@@ -161,6 +166,8 @@ def carry(
         )
     assert process.stdin
     assert process.stdout
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, AHEAD_BYTES)
     thread = threading.Thread(target=supply.feed, args=(process.stdin,), daemon=True)
     thread.start()
     line = ""

@@ -43,10 +43,6 @@ class Source:
         options: dict[str, Any] = {"profile": profile, "lanes": lanes * contexts, "threads": 1}
         return [encode(tensor.ravel(), **options) for tensor in self.tensors]
 
-    def stream(self, lanes: int) -> bytes:
-        """Join `records`."""
-        return b"".join(self.records(lanes))
-
     def cycles(self, records: Sequence[bytes], lanes: int, bus: int) -> float:
         """Cycles that lanes and bus need for each record by itself, together."""
         pairs = zip(self.tensors, records, strict=True)

@@ -13,7 +13,7 @@ from egress_sim import roofline
     "source", [*roofline.drawn(1, 50_000)], ids=lambda source: str(source.weights)
 )
 def test_drawn_levels_take_the_bits_that_are_asked_for(source):
-    bits = 8 * len(source.stream(1)) / source.weights
+    bits = 8 * len(source.records(1)[0]) / source.weights
     assert min(abs(bits / wanted - 1) for wanted in roofline.RATES) < 0.06
 
 

