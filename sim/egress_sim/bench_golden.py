@@ -61,12 +61,10 @@ def golden_beats(header: Header, levels: np.ndarray, configuration: Configuratio
 async def decodes_models_back_to_back(dut: Any, gaps: Any, stalls: Any) -> None:
     """Let all golden files follow each other without a reset; every weight is right.
 
-    The long ones come without pauses only; `egress_sim.coverage` sends them with pauses.
+    The long ones are for the engine fast (`tests/egress_sim/test_fast.py`, `egress_sim.coverage`).
     """
     bench = await Bench.start(dut, gaps(), stalls())
-    records = golden_records(bench.configuration)
-    if gaps is not never or stalls is not never:
-        records = [record for record in records if len(record[2]) < LONG]
+    records = [one for one in golden_records(bench.configuration) if len(one[2]) < LONG]
     for _, stream, _ in records:
         bench.send(stream)
     await bench.quiet()

@@ -18,6 +18,8 @@ from .test_simulate import CORE, model_stream
 
 pytestmark = pytest.mark.cocotb
 
+GOLDEN = Path(__file__).parents[2] / "bitstreams" / "golden"
+
 ONE = Shape(lanes=1, output="float32", max_level_bits=8, buffer=9)
 
 
@@ -140,8 +142,19 @@ def test_driver_that_cannot_be_compiled_is_told():
         compiled.build(text, "nothing")
 
 
+def test_every_golden_file_is_decoded():
+    # The long ones by no other bench without pauses.
+    files = sorted(GOLDEN.glob("*.egs"))
+    core: dict[str, Any] = {"lanes": 4, "output": "bfloat16", "max_level_bits": 16}
+    for file in files:
+        found = simulate(file.read_bytes(), **core, buffer="large", engine="fast")
+        assert found.ok, (file.name, found)
+        assert found.compared == np.load(file.with_suffix(".npy")).size
+    assert len(files) > 30
+
+
 def test_command_finds_what_the_golden_model_needs_and_compares_it_all(capsys):
-    golden = Path(__file__).parents[2] / "bitstreams" / "golden" / "model.egs"
+    golden = GOLDEN / "model.egs"
     core = ["--lanes", "4", "--output", "bfloat16", "--buffer", "large"]
     assert main(["simulate", str(golden), *core, "--engine", "fast"]) == 0
     assert "19,911 of 19,911 weights compared, 0 differ" in capsys.readouterr().out
