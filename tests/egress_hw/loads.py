@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import Value
-from amaranth.sim import Simulator
 
 from egress.errors import BitstreamError, Reason
 from egress.record import FIXED_WORDS, Header, crc16
 
 from .records import patch_header, words_of
+from .simulated import Simulated
 
 if TYPE_CHECKING:
     from amaranth.sim._async import SimulatorContext
@@ -194,7 +194,7 @@ class _Lanes:
 
 
 def load(
-    dut: Intake,
+    simulated: Simulated[Intake],
     records: list[bytes],
     *,
     lanes: int,
@@ -214,6 +214,8 @@ def load(
 
     Parameters
     ----------
+    simulated : Simulated
+        The intake.
     gaps, stalls : float
         How likely a beat waits each cycle before it is offered, a record or group before it is
         taken.
@@ -226,6 +228,7 @@ def load(
     refused : tuple, optional
         Reason and segment that the last record must be refused for.
     """
+    dut = simulated.dut
     rng = random.Random(seed)
     expected = [expect(record) for record in records]
     assert refused is None or expected[-1].refused in (None, refused)
@@ -326,10 +329,7 @@ def load(
             f"{result.groups} of {groups} groups"
         )
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    simulated.run(bench)
     framing = [fault for fault in result.faults if fault[0] != Reason.BAD_SEGMENT_CRC]
     assert framing == refusals[:1]
     return result

@@ -1,5 +1,6 @@
 import random
 import re
+from functools import lru_cache
 
 import pytest
 
@@ -10,20 +11,28 @@ from egress_hw.small_intake import SmallIntake
 
 from .loads import load
 from .records import make_record, patch_header, words_of
+from .simulated import Simulated
+
+
+@lru_cache(maxsize=4)
+def simulated(kind, *arguments):
+    return Simulated(kind(*arguments))
 
 
 def run(records, lanes, bus, contexts=2, buffer=5, **kwargs):
-    dut = Intake(lanes, contexts, buffer, 16, bus)
+    intake = simulated(Intake, lanes, contexts, buffer, 16, bus)
     size = sum(map(len, records)) // 4
     deadline = 4000 + 40 * size
-    return load(dut, records, lanes=lanes, contexts=contexts, bus=bus, deadline=deadline, **kwargs)
+    return load(
+        intake, records, lanes=lanes, contexts=contexts, bus=bus, deadline=deadline, **kwargs
+    )
 
 
 def run_small(records, bus=32, max_level_bits=16, **kwargs):
-    dut = SmallIntake(2, 5, max_level_bits, bus)
+    intake = simulated(SmallIntake, 2, 5, max_level_bits, bus)
     size = sum(map(len, records)) // 4
     deadline = 4000 + 4000 * len(records) + 200 * size
-    return load(dut, records, lanes=1, contexts=2, bus=bus, deadline=deadline, **kwargs)
+    return load(intake, records, lanes=1, contexts=2, bus=bus, deadline=deadline, **kwargs)
 
 
 SHAPES = [
@@ -100,14 +109,14 @@ def steady(lanes, bus, sizes, contexts=4, buffer=9):
     ],
 )
 def test_keeps_up_with_the_bus(lanes, bus, words):
-    count = max(20, bus * 40 // words)
+    count = max(12, bus * 20 // words)
     assert steady(lanes, bus, [words] * count) >= 0.995
 
 
 @pytest.mark.parametrize(("lanes", "bus", "words"), [(2, 64, 30), (8, 128, 120), (8, 128, 400)])
 def test_keeps_up_with_segments_that_differ(lanes, bus, words):
     rng = random.Random(words)
-    sizes = [round(words * rng.uniform(0.9, 1.1)) for _ in range(max(40, 16000 // words))]
+    sizes = [round(words * rng.uniform(0.9, 1.1)) for _ in range(max(24, 8000 // words))]
     assert steady(lanes, bus, sizes) >= 0.995
 
 
@@ -168,10 +177,10 @@ def test_a_framing_error_stops_everything(name, lanes, bus):
     data, (reason, segment) = REFUSED[name]
     # A good record before it, and one after it.
     before = make_record(3, weights=90, segment_weights=30)
-    dut = Intake(lanes, 2, 5, 16, bus)
+    intake = simulated(Intake, lanes, 2, 5, 16, bus)
     result = load(
-        dut, [before, data], lanes=lanes, contexts=2, bus=bus, deadline=3000, after=GOOD, extra=200,
-        refused=(reason, segment),
+        intake, [before, data], lanes=lanes, contexts=2, bus=bus, deadline=3000, after=GOOD,
+        extra=200, refused=(reason, segment),
     )  # fmt: skip
     assert result.faults == [(reason, segment)]
     assert result.groups >= (-(-3 // lanes) if segment else 0)
@@ -180,9 +189,10 @@ def test_a_framing_error_stops_everything(name, lanes, bus):
 
 def test_wider_levels_than_there_are_are_refused():
     wide = make_record(1, weights=9, segment_weights=9, level_bits=16)
+    intake = simulated(Intake, 1, 2, 5, 8, 32)
     result = load(
-        Intake(1, 2, 5, 8, 32), [wide], lanes=1, contexts=2, bus=32, deadline=200, refused=(5, 0)
-    )
+        intake, [wide], lanes=1, contexts=2, bus=32, deadline=200, refused=(5, 0)
+    )  # fmt: skip
     assert result.faults == [(5, 0)]
 
 
