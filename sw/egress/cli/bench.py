@@ -106,7 +106,7 @@ def add_commands(commands: Commands) -> None:
         type=positive,
         metavar="L",
         help="of the cores (default 1 to 64; roofline: 1, 8, and others are kept as --json has "
-        "them; engine: 1, 16)",
+        "them; engine: 1, 16, and 1 with 2 contexts)",
     )
     group.add_argument(
         "--bus",
@@ -119,7 +119,7 @@ def add_commands(commands: Commands) -> None:
         "--contexts",
         type=int,
         choices=(2, 4, 8),
-        help="roofline: segments that a lane decodes in turn (default: what suits the lanes)",
+        help="roofline, engine: segments that a lane decodes in turn (default: what suits)",
     )
     group.add_argument(
         "--only",
