@@ -77,7 +77,7 @@ def test_it_says_what_it_is():
 
 
 def test_a_stream_is_decoded_and_reported():
-    lanes, records = 3, [record(1), record(2, damage=(1,))]
+    lanes, records = 2, [record(1), record(2, damage=(1,))]
 
     async def talk(ctx, host):
         stream = b"".join(records)
