@@ -29,7 +29,7 @@ WATCHDOG_CYCLES = 10_000
 
 AHEAD_BYTES = 1 << 20
 """Of rows that wait for the simulator, so that it does not wait while a record is decoded. It is as
-much as Linux gives to anybody."""
+much as Linux gives to anybody by default."""
 
 
 @dataclass(slots=True)
@@ -167,7 +167,8 @@ def carry(
     assert process.stdin
     assert process.stdout
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, AHEAD_BYTES)
+        with suppress(OSError):  # the system may be set to give less
+            fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, AHEAD_BYTES)
     thread = threading.Thread(target=supply.feed, args=(process.stdin,), daemon=True)
     thread.start()
     line = ""

@@ -142,6 +142,14 @@ def test_driver_that_cannot_be_compiled_is_told():
         compiled.build(text, "nothing")
 
 
+def test_a_system_that_gives_no_larger_pipe_is_only_slower(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(fast.fcntl, "fcntl", refuse)
+    assert simulate(model_stream(1000), **CORE, engine="fast").ok
+
+
 def test_every_golden_file_is_decoded():
     # The long ones by no other bench without pauses.
     files = sorted(GOLDEN.glob("*.egs"))

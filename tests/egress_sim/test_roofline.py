@@ -73,7 +73,8 @@ def test_command_measures_cores_on_drawn_levels_and_on_files(tmp_path, monkeypat
     assert [point["data"] for point in points] == 8 * ["drawn"] + 2 * ["model"]
     assert [point["bus"] for point in points] == 5 * [32, 64]
     for point in points:
-        assert 0.8 < point["share"] <= 1
+        assert 0.8 < point["share"] <= point["tensors_share"] + 1e-9 <= 1 + 1e-9
+        assert point["tensors"] > 1 or point["tensors_share"] == pytest.approx(point["share"])
         beats = point["cycles"] - point["latency_cycles"]
         lost = point["between"] + point["input"] + point["decoding"]
         assert point["weights"] == beats - lost
