@@ -91,8 +91,9 @@ def engine(options: argparse.Namespace) -> int:
     from egress_sim import engine_speed
 
     cores, jobs = engine_speed.CORES, sorted({1, processors()})
-    if options.lanes:
-        cores = [(lanes, options.contexts or suited(lanes)[0]) for lanes in options.lanes]
+    if options.lanes or options.contexts:
+        lanes = options.lanes or (1, 16)
+        cores = [(count, options.contexts or suited(count)[0]) for count in lanes]
     speeds = []
     with progress_bar("simulating") as bar:
         for speed in engine_speed.measure(
