@@ -20,7 +20,7 @@ from egress_hw.tools import Progress, ToolError
 from egress_sim import runner
 from egress_sim.quiet import skip_quiet
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 # Each module once, before there is a copy of it for each lane.
 SIMPLIFY = (
@@ -94,6 +94,7 @@ def build(
     root = runner.verilator_root()
     harness = source.read_text()
     parts = [verilog, top, harness, script, *direct, *VERILATOR_OPTIONS, *MAKE_VARIABLES, root]
+    parts.append(_version(compiler()))
     parts += PLAIN if cells else OPTIMIZED
     parts += [tools.tool_version("yosys"), *(cell.read_text() for cell in cells)]
     final = (cache or runner.default_cache()) / runner.key(CACHE_VERSION, *parts)
@@ -117,6 +118,26 @@ def build(
 
     runner.build_once(final, HARNESS, make)
     return final / HARNESS
+
+
+def compiler() -> str:
+    """Name the C++ compiler: what the environment variable CXX says, or clang++, or else g++.
+
+    Simulators of clang++ are an eighth faster.
+    """
+    return os.environ.get("CXX") or ("clang++" if shutil.which("clang++") else "g++")
+
+
+def _version(name: str) -> str:
+    """Return what a compiler says of itself."""
+    try:
+        done = subprocess.run([name, "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ToolError(
+            f"the C++ compiler {name} does not run ({error}); "
+            "the environment variable CXX says which is used"
+        ) from None
+    return done.stdout
 
 
 def simplified(
@@ -163,6 +184,8 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
     options = [*VERILATOR_OPTIONS, "--top-module", DRIVEN, "--Mdir", "objects", "-o", HARNESS]
     options += [f"-I{folder}" for folder in sorted({str(cell.parent) for cell in cells})]
     options += [] if cells else ["-CFLAGS", "-DBOTH_EDGES"]
+    # Where older versions of clang++ look for it only if they are told to.
+    options += ["-LDFLAGS", "-latomic"] if "clang" in compiler() else []
     # Files of another kind are included by these.
     modules = [str(cell) for cell in cells if cell.suffix == ".v"]
     sources = ["model.v", *modules, str(work.absolute() / HARNESS_SOURCE)]
@@ -170,6 +193,8 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
         *MAKE_VARIABLES,
         *(PLAIN if cells else OPTIMIZED),
         f"PYTHON3={sys.executable.replace(' ', chr(92) + ' ')}",
+        f"CXX={compiler()}",
+        f"LINK={compiler()}",
     ]
     steps = [
         [str(root / "bin" / "verilator"), *options, *sources],
@@ -185,6 +210,8 @@ def _compile(work: Path, top: str, root: Path, cells: Sequence[Path]) -> None:
                 step, cwd=work, env=environment, stdout=file, stderr=file, check=False
             )
         if done.returncode:
-            raise ToolError(f"{Path(step[0]).name} could not build {top}:\n{runner.tail(log)}")
+            raise ToolError(
+                f"{Path(step[0]).name} could not build {top} with {compiler()}:\n{runner.tail(log)}"
+            )
     (objects / HARNESS).replace(work / HARNESS)
     shutil.rmtree(objects)

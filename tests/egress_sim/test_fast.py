@@ -142,6 +142,21 @@ def test_driver_that_cannot_be_compiled_is_told():
         compiled.build(text, "nothing")
 
 
+def test_compiler_is_that_of_the_environment_or_clang_if_there_is_one(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    for found, name in ((None, "g++"), ("/usr/bin/clang++", "clang++")):
+        monkeypatch.setattr(compiled.shutil, "which", lambda tool, found=found: found)
+        assert compiled.compiler() == name
+    monkeypatch.setenv("CXX", "g++-12")
+    assert compiled.compiler() == "g++-12"
+
+
+def test_compiler_that_does_not_run_is_told(monkeypatch):
+    monkeypatch.setenv("CXX", "missing-c++")
+    with pytest.raises(runner.ToolError, match=r"the C\+\+ compiler missing-c\+\+ does not run"):
+        compiled.build(REPEATER, "repeater")
+
+
 def test_a_system_that_gives_no_larger_pipe_is_only_slower(monkeypatch):
     def refuse(*_):
         raise PermissionError

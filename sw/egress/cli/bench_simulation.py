@@ -88,7 +88,7 @@ def engine(options: argparse.Namespace) -> int:
     from egress.bench.codec import machine
     from egress.parallel import processors
     from egress_hw.core import suited
-    from egress_sim import engine_speed
+    from egress_sim import compiled, engine_speed
 
     cores, jobs = engine_speed.CORES, sorted({1, processors()})
     if options.lanes or options.contexts:
@@ -103,7 +103,7 @@ def engine(options: argparse.Namespace) -> int:
             progress=lambda line: bar(len(speeds), 2 * len(cores) * len(jobs), line),
         ):
             speeds.append(speed)
-    facts = machine()
+    facts = machine() | {"compiler": compiled.compiler()}
     if not put_json(options.json, {"speeds": [asdict(s) for s in speeds], "machine": facts}):
         table(list(engine_speed.HEADER), [list(engine_speed.row(speed)) for speed in speeds])
         print(", ".join(f"{name}: {value}" for name, value in facts.items()))
