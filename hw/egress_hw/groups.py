@@ -47,8 +47,8 @@ class GroupQueue(wiring.Component):
 
     It has room for twice ``contexts`` groups, as many as there are slots: whoever begins groups
     only where a slot is free never fills it. A group is offered 2 cycles after its last ``done``,
-    3 if there are several lanes, and a group every cycle at most; with one lane every other cycle,
-    and its payload stays for a cycle after it was taken.
+    3 if there are several lanes, and a group every cycle at most; with one lane and 2 contexts
+    every other cycle, and its payload stays for a cycle after it was taken.
 
     Parameters
     ----------
@@ -126,7 +126,9 @@ class GroupQueue(wiring.Component):
         self._shown = shown = Signal(entry, reset_less=True)
         fetch, shows = Signal(), Signal()
         complete = Signal(self._loaders)
-        m.d.comb += shows.eq(~self.o.valid | (self.o.ready if self._lanes > 1 else 0))
+        # Cores of few cells, of one lane and 2 contexts, have a gap behind each group.
+        each_cycle = self._lanes > 1 or self._contexts > 2
+        m.d.comb += shows.eq(~self.o.valid | (self.o.ready if each_cycle else 0))
         for number in range(self._loaders):
             self._count(m, self.done[number] & ~self.stop, fetch, complete[number], slots)
         with m.If(fetch):

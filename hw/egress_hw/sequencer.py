@@ -43,7 +43,7 @@ class Sequencer(wiring.Component):
     Members
     -------
     groups : :py:`In(stream.Signature(group_layout(lanes, contexts)))`
-        If there is one lane, a group's payload stays for a cycle after it is taken.
+        With one lane and 2 contexts, a group's payload stays for a cycle after it is taken.
     ready : In(1)
         The class tables and what else there is of the next record are as they must be, and stay
         so until it begins, a cycle later at the earliest.
@@ -290,9 +290,11 @@ class Sequencer(wiring.Component):
         m.d.comb += looked.eq(kept)
         group: Any = self.groups.payload
         if self._lanes == 1:
-            # The group's payload stays for a cycle after it was taken.
+            left = group.lengths[2]
+            if self._geometry.contexts > 2:  # else the payload is still there
+                left = later(m, left, 1, "coming")
             with m.If(began):
-                m.d.comb += looked.left.eq(group.lengths[2])
+                m.d.comb += looked.left.eq(left)
             return looked, within
         coming: Any = later(m, group, 1, "coming")
         m.d.comb += within.eq(Cat(kept.beat < kept.lengths[number] for number in range(2)))

@@ -344,15 +344,20 @@ def test_a_reset_recovers_from_a_framing_error(segment, lanes, contexts):
     assert run.cycles["o"][0] > 600
 
 
-def test_beats_come_at_the_rate_of_the_lanes():
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_beats_come_at_the_rate_of_the_lanes(lanes):
     # Plain codewords of 3 bits on average: two lanes need 6 of the bus's 32 bits a cycle.
-    levels = np.random.default_rng(1).integers(-2, 3, 6400)
+    levels = np.random.default_rng(1).integers(-2, 3, 3200 * lanes)
     record = encode(levels, profile="small", segment_weights=400)
-    run = decode([record], 2, "level", contexts=4, core=Core(2, "level", buffer="small"))
+    core = Core(lanes, "level", buffer="small")
+    run = decode([record], lanes, "level", contexts=4, core=core)
     cycles = np.array(run.cycles["o"])
     assert len(cycles) == 3200
-    # Between the rounds of 1600 beats, lanes begin anew.
-    assert 3199 <= cycles[-1] - cycles[0] <= 3199 + 120
+    lost = np.diff(cycles) - 1
+    # The first contexts begin while others' segments are loaded.
+    lost[:4] = 0
+    # Between the two rounds of 1600 beats, lanes begin anew: three turns.
+    assert lost.sum() <= 12
 
 
 def test_words_are_taken_at_the_rate_of_the_bus():

@@ -167,8 +167,8 @@ def sequence(
         for now in range(limit):
             group = groups[min(begun, len(groups) - 1)]
             may = begun < len(groups) and group.slot not in filled
-            # If there is one lane, what was taken stays for a cycle.
-            stays = lanes == 1 and taken
+            # With one lane and 2 contexts, what was taken stays for a cycle.
+            stays = lanes == 1 and contexts == 2 and taken
             offered = may and not stays and (offered or rng.random() >= gap)
             ctx.set(dut.groups.valid, offered)
             if offered:
