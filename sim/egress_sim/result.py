@@ -117,11 +117,13 @@ class SimulationResult:
         The smaller of lanes and the bus's bits over ``bits_per_weight``: no core does better.
     share : float
         ``weights_per_cycle`` over ``roofline``.
+    steady_span : tuple of tuple of int
+        Two points of the run, cycle and weights that had come: a quarter of all, and three
+        quarters. None if so few beats came that the two are one.
     steady_weights_per_cycle, steady_share : float
-        The same between two beats: from where a quarter of the weights had come to where three
-        quarters had. The buffers' first filling and last emptying are left out, and all that
-        goes on between, as from one tensor to the next, is in it. 0 if so few beats came that the
-        two are one.
+        As of the whole run, between these. The buffers' first filling and last emptying are left
+        out, and all that goes on between, as from one tensor to the next, is in it. 0 if there are
+        none.
     stalls : dict of str to int
         Cycles without a beat: ``startup`` (no weight of a record yet, none of the one before left),
         ``input`` (for want of words, the bus being idle or busy), ``decoding``, ``consumer`` (a
@@ -157,6 +159,7 @@ class SimulationResult:
     bits_per_weight: float
     roofline: float
     share: float
+    steady_span: tuple[tuple[int, int], ...]
     steady_weights_per_cycle: float
     steady_share: float
     stalls: dict[str, int]
@@ -191,14 +194,11 @@ def pattern_text(pattern: int, dtype: type[np.unsignedinteger], error: bool, las
     return "error" if error else f"0x{pattern:0{2 * np.dtype(dtype).itemsize}x}" + " last" * last
 
 
-def _steady_rate(tally: Tally) -> float:
-    """Weights a cycle between the first points with a quarter and with three quarters of them."""
+def _steady_span(tally: Tally) -> tuple[tuple[int, int], ...]:
+    """Return the first points with a quarter and with three quarters of the weights."""
     quarter = [point for point in tally.course if 4 * point[1] >= tally.came]
     late = [point for point in quarter if 4 * point[1] >= 3 * tally.came]
-    if not late or late[0] == quarter[0]:
-        return 0.0
-    (begin, before), (end, after) = quarter[0], late[0]
-    return (after - before) / (end - begin)
+    return (quarter[0], late[0]) if late and late[0] != quarter[0] else ()
 
 
 def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> SimulationResult:
@@ -207,7 +207,10 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
     bits = 8 * len(stream) / weights if weights else 0.0
     roofline = min(shape.lanes, shape.bus / bits) if weights else float(shape.lanes)
     rate = tally.came / happened.cycles if happened.cycles else 0.0
-    steady = _steady_rate(tally)
+    steady, span = 0.0, _steady_span(tally)
+    if span:
+        (begin, before), (end, after) = span
+        steady = (after - before) / (end - begin)
     stalls = {"startup": happened.startup, "input": 0, "decoding": 0}
     stalls |= {"consumer": happened.consumer, "error": 0}
     for cause, cycles in zip(Idle, happened.idle, strict=False):
@@ -239,6 +242,7 @@ def result_of(stream: bytes, tally: Tally, happened: Happened, shape: Shape) -> 
         bits_per_weight=bits,
         roofline=roofline,
         share=rate / roofline,
+        steady_span=span,
         steady_weights_per_cycle=steady,
         steady_share=steady / roofline,
         stalls=stalls,

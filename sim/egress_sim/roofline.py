@@ -43,10 +43,26 @@ class Source:
         options: dict[str, Any] = {"profile": profile, "lanes": lanes * contexts, "threads": 1}
         return [encode(tensor.ravel(), **options) for tensor in self.tensors]
 
-    def cycles(self, records: Sequence[bytes], lanes: int, bus: int) -> float:
-        """Cycles that lanes and bus need for each record by itself, together."""
-        pairs = zip(self.tensors, records, strict=True)
-        return sum(max(one.size / lanes, 8 * len(record) / bus) for one, record in pairs)
+    def cycles(
+        self,
+        records: Sequence[bytes],
+        lanes: int,
+        bus: int,
+        first: int = 0,
+        last: int | None = None,
+    ) -> float:
+        """Cycles that lanes and bus need for each record by itself, together.
+
+        From the ``first`` weight of all to before the ``last``: of a record that is cut, its share.
+        """
+        needed, at = 0.0, 0
+        end = self.weights if last is None else last
+        for tensor, record in zip(self.tensors, records, strict=True):
+            inside = max(0, min(end, at + tensor.size) - max(first, at))
+            at += tensor.size
+            whole = max(tensor.size / lanes, 8 * len(record) / bus)
+            needed += whole * inside / tensor.size
+        return needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +83,12 @@ class Point:
         From the offer of the first word to the last beat, and to the first.
     roofline : float
         Weights a cycle that the lanes and the bus allow.
-    share, steady_share : float
-        Weights a cycle over that: of the whole run, and in steady state, from where a quarter of
-        the weights had come to where three quarters had
-        (`egress_sim.result.SimulationResult.steady_share`).
-    tensors_share : float
-        The whole run's cycles that each tensor's own roofline allows, over those that it took.
+    share : float
+        Weights a cycle over that, of the whole run.
+    tensors_share, steady_share : float
+        The cycles that each tensor's own roofline allows, over those that it took: of the whole
+        run, and in steady state, from where a quarter of the weights had come to where three
+        quarters had (`egress_sim.result.SimulationResult.steady_span`).
     between, input, decoding : int
         Cycles without a beat: from one tensor's last to the next one's first; for want of words,
         which below the lanes' rate is as it must be; with words there.
@@ -88,8 +104,8 @@ class Point:
     latency_cycles: int
     roofline: float
     share: float
-    steady_share: float
     tensors_share: float
+    steady_share: float
     between: int
     input: int
     decoding: int
@@ -181,12 +197,17 @@ def measure(
                     raise SimulationError(
                         f"{source.name}, {count} lanes, bus {bus}: {found.first_mismatch}"
                     )
-                yield _point(source.name, found, source.cycles(records, count, bus))
+                yield _point(source, records, found)
 
 
-def _point(name: str, found: SimulationResult, allowed: float) -> Point:
+def _point(source: Source, records: Sequence[bytes], found: SimulationResult) -> Point:
+    core = records, found.lanes, found.bus
+    steady = 0.0
+    if found.steady_span:
+        (begin, first), (end, last) = found.steady_span
+        steady = source.cycles(*core, first, last) / (end - begin)
     return Point(
-        data=name,
+        data=source.name,
         lanes=found.lanes,
         bus=found.bus,
         bits_per_weight=found.bits_per_weight,
@@ -196,8 +217,8 @@ def _point(name: str, found: SimulationResult, allowed: float) -> Point:
         latency_cycles=found.latency_cycles,
         roofline=found.roofline,
         share=found.share,
-        steady_share=found.steady_share,
-        tensors_share=allowed / found.cycles,
+        tensors_share=source.cycles(*core) / found.cycles,
+        steady_share=steady,
         between=found.stalls["startup"] - found.latency_cycles,
         input=found.stalls["input"],
         decoding=found.stalls["decoding"],
@@ -227,7 +248,7 @@ FEW_BEGIN, FEW_END = (
 
 HEADER = (
     *("levels", "bits/weight", "lanes", "bus", "weights", "cycles", "latency", "roofline"),
-    *("of it", "steady", "of tensors'", "between", "input", "decoding"),
+    *("of it", "of tensors'", "steady", "between", "input", "decoding"),
 )
 
 
@@ -244,8 +265,8 @@ def row(point: Point) -> tuple[str, ...]:
         f"{point.latency_cycles:,}",
         f"{point.roofline:.2f}",
         f"{point.share:.1%}",
-        f"{point.steady_share:.1%}",
         f"{point.tensors_share:.1%}",
+        f"{point.steady_share:.1%}",
         f"{point.between:,}",
         f"{point.input:,}",
         f"{point.decoding:,}",

@@ -149,8 +149,9 @@ class _Pool:
 
     def _waits(self, setting: Setting) -> Ints:
         s = self._statistics
-        if self._family == "single" and setting.mode in (Mode.ZERO_RUN, Mode.JOINT):
-            return SECOND_BITS * magnitudes(s, setting)
+        second = SECOND_BITS[self._family]
+        if second and setting.mode in (Mode.ZERO_RUN, Mode.JOINT):
+            return (second * magnitudes(s, setting)).astype(np.int64)
         if self._family not in ("steady", "single") or setting.mode is not Mode.PLAIN:
             return np.zeros(len(s.counts), np.int64)
         segment, symbol = s.symbol_tail.T

@@ -19,8 +19,9 @@ from egress.statistics import MAX_SYMBOLS, RUNS, Statistics
 
 Family = Literal["auto", "eg", "steady", "single"]
 """``auto``: every mode of the format. ``eg``: pure exp-Golomb, plain mode with head 0. ``steady``:
-as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for.
-``single``: as ``steady``, and weights of a single codeword where that costs little."""
+as ``auto``, but in the plain mode codes that a lane of the decoder core takes a step for, and
+weights of a single codeword where that costs next to nothing. ``single``: as ``steady``, where it
+costs little."""
 
 STEADY_ZEROS, STEADY_BITS = 7, 12
 """Codewords of more zeros, or longer, take a lane two steps or more. Without runs these are never
@@ -31,10 +32,11 @@ _WAIT = 64
 
 SINGLE_LANES = 256
 """Records for more lanes are for large cores, in whose queues few codewords wait: weights that come
-as fast as codewords do not even out there. In ``single`` the second codeword of a weight, its
-magnitude, counts as `SECOND_BITS` bits more."""
+as fast as codewords do not even out there. They are coded as ``single``."""
 
-SECOND_BITS = 1
+SECOND_BITS: dict[Family, float] = {"auto": 0, "eg": 0, "steady": 0.125, "single": 1}
+"""What the second codeword of a weight, its magnitude, counts more: a step of the lane is taken for
+it, which runs make up for only where there are enough of them at hand."""
 
 ORDERS = range(14)
 _RUN_ORDERS = range(10)
@@ -265,9 +267,7 @@ def best_setting(statistics: Statistics, member: NDArray[np.bool_], family: Fami
     def magnitude(base: int) -> tuple[float, Setting]:
         histogram = _Histogram.of(table[base:], listed - base)
         bits, code = _cheapest("magnitude", histogram)
-        if family == "single":
-            bits += SECOND_BITS * float(histogram.counts.sum())
-        return bits, code
+        return bits + SECOND_BITS[family] * float(histogram.counts.sum()), code
 
     if 2 * levels <= weights:
         bits, run = _cheapest("run", _Histogram.of(runs.sum(axis=0), tail[:, 1]))

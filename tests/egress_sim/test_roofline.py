@@ -37,6 +37,16 @@ def test_file_without_levels_is_refused(tmp_path, capsys):
     assert "floats.npz: holds no matrix of levels; give whole numbers or a compressed file" in said
 
 
+def test_tensors_need_what_the_lanes_or_the_bus_take_for_each():
+    tensors = np.zeros(800, np.int8), np.zeros(400, np.int8)
+    source = roofline.Source(name="two", tensors=tensors)
+    records = [bytes(100), bytes(800)]
+    # Of 8 lanes the first takes 100 cycles, of which the bus needs 25; the second 200, of the bus.
+    assert source.cycles(records, 8, 32) == 100 + 200
+    assert source.cycles(records, 8, 32, 400, 900) == 50 + 50
+    assert source.cycles(records, 8, 32, 900, 1100) == 100
+
+
 def point(data: str, lanes: int, bits: float, bus: int, cycles: int = 0) -> roofline.Point:
     numbers: dict[str, Any] = {field.name: 0 for field in fields(roofline.Point)}
     told = {"data": data, "lanes": lanes, "bits_per_weight": bits, "bus": bus, "cycles": cycles}
@@ -74,6 +84,7 @@ def test_command_measures_cores_on_drawn_levels_and_on_files(tmp_path, monkeypat
     assert [point["bus"] for point in points] == 5 * [32, 64]
     for point in points:
         assert 0.8 < point["share"] <= point["tensors_share"] + 1e-9 <= 1 + 1e-9
+        assert point["tensors_share"] < point["steady_share"] + 0.01 < 1.02
         assert point["tensors"] > 1 or point["tensors_share"] == pytest.approx(point["share"])
         beats = point["cycles"] - point["latency_cycles"]
         lost = point["between"] + point["input"] + point["decoding"]

@@ -54,7 +54,14 @@ STREAMS = {
 def test_side_by_side_all_is_told_that_one_core_tells(name: str):
     alone = simulate(STREAMS[name], **CORE, engine="fast")
     together = simulate(STREAMS[name], **CORE, engine="fast", jobs=3)
-    free = ("cycles", "weights_per_cycle", "share", "steady_weights_per_cycle", "steady_share")
+    free = (
+        "cycles",
+        "weights_per_cycle",
+        "share",
+        "steady_span",
+        "steady_weights_per_cycle",
+        "steady_share",
+    )
     free += ("stalls", "seconds", "cpu_seconds", "cycles_per_second", "latency_cycles")
     same = {field: getattr(alone, field) for field in free}
     assert replace(together, **same) == alone
