@@ -151,6 +151,7 @@ MUTATIONS = (
     Mutation("sequencer", "looked.beat.eq(0)", "looked.beat.eq(kept.beat)", "beats go on"),
     Mutation("sequencer", "state.left == 1", "state.left == 2", "a beat less of one lane"),
     Mutation("sequencer", "state.left - 1", "state.left - 2", "every other beat of one lane"),
+    Mutation("sequencer", "contexts > 2:  # else", "contexts > 4:  # else", "of the next group"),
     Mutation("sequencer", "kept.beat < kept.lengths[number]", "0", "all lanes to the end"),
     Mutation("sequencer", '"last", resets=True', '"last"', "a reset leaves contexts as they were"),
     Mutation("sequencer", "pops | (state.bank != bank)", "pops", "rounds of unequal groups"),
