@@ -8,6 +8,7 @@ the edge, and both edges of the clock are alike.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -121,20 +122,21 @@ def build(
 
 
 def compiler() -> str:
-    """Name the C++ compiler: what the environment variable CXX says, or clang++, or else g++.
+    """Give the C++ compiler's command: what the environment variable CXX says, or clang++, or g++.
 
     Simulators of clang++ are an eighth faster.
     """
     return os.environ.get("CXX") or ("clang++" if shutil.which("clang++") else "g++")
 
 
-def _version(name: str) -> str:
+def _version(command: str) -> str:
     """Return what a compiler says of itself."""
+    words = [*shlex.split(command), "--version"]
     try:
-        done = subprocess.run([name, "--version"], capture_output=True, text=True, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ToolError(
-            f"the C++ compiler {name} does not run ({error}); "
+            f"the C++ compiler {command} does not run ({error}); "
             "the environment variable CXX says which is used"
         ) from None
     return done.stdout

@@ -151,6 +151,11 @@ def test_compiler_is_that_of_the_environment_or_clang_if_there_is_one(monkeypatc
     assert compiled.compiler() == "g++-12"
 
 
+def test_compiler_may_be_a_command_of_several_words(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "env g++")
+    assert compiled.build(REPEATER, "repeater", cache=tmp_path).is_file()
+
+
 def test_compiler_that_does_not_run_is_told(monkeypatch):
     monkeypatch.setenv("CXX", "missing-c++")
     with pytest.raises(runner.ToolError, match=r"the C\+\+ compiler missing-c\+\+ does not run"):
